@@ -1,0 +1,97 @@
+"""An agent takes turns: it is shown the question and some answers, and ends in exactly one act."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from massgen.events import Fact, Purpose
+from massgen.messages import Chunk, Media
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """The agent's own answer."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A vote for the answer shown under `label`."""
+
+    label: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The final answer, for the user."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The winner's judgement of the final answer; `restart` sends the team back with `instructions`."""
+
+    verdict: Literal["submit", "restart"]
+    reason: str = ""
+    instructions: str = ""
+
+
+Act: TypeAlias = NewAnswer | Vote | Final | Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the user asked, and what an earlier attempt at it taught."""
+
+    question: str
+    media: tuple[Media, ...] = ()
+    previous_answer: str = ""
+    """The final answer of the attempt that was sent back; empty in the first attempt."""
+    feedback: str = ""
+    """What that attempt was told to do better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn: why the agent is asked, what it is shown, and the ways it reports back."""
+
+    seq: int
+    """The `seq` of its `TurnBegan`."""
+    agent: str
+    purpose: Purpose
+    task: Task
+    answers: Mapping[str, str]
+    """Label -> answer, in the order to show them; empty for a first answer."""
+    may_answer: bool
+    """Whether a new answer is allowed (else only a vote)."""
+    record: Callable[[Fact], object]
+    """Appends a fact to the log."""
+    show: Callable[[Chunk], None]
+    """Shows a chunk; never stored."""
+    news: Callable[[], Mapping[str, str] | None]
+    """The answers as they are now if they changed since the agent was last shown them (and records that it was shown
+    them), else None. Labels keep their meaning throughout the turn."""
+    refusal: Callable[[Act], str | None]
+    """Why an act is not acceptable, in words for the model; None if it is."""
+    votes: Mapping[str, tuple[str, ...]] | None = None
+    """For `present`: label -> the reasons of those who voted for it. The first label of `answers` won."""
+    draft: str = ""
+    """For `evaluate`: the presented answer."""
+
+
+class Agent(Protocol):
+    """A member of the team: our own loop around a backend, or a program that owns its own loop."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def turn(self, turn: Turn) -> Act:
+        """Take `turn` and return its act. Raises `BackendError` or `ProtocolError` when it comes to none."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the agent holds."""
+        ...

@@ -1,0 +1,112 @@
+"""The configuration: typed, strict, and read with every problem at once, each with its place in the file."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+MAX_BYTES = 1_000_000
+"""A configuration larger than this is not one."""
+
+BackendType: TypeAlias = Literal[
+    "local", "chatcompletion", "openai", "openrouter", "groq", "together", "fireworks", "cerebras", "moonshot",
+    "zai", "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai",
+    "litellm",
+]  # fmt: skip
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class BackendConfig(Section):
+    """The model an agent thinks with."""
+
+    type: BackendType
+    """Which provider or server. `chatcompletion` is any OpenAI-compatible one, at `base_url`; `litellm` any that litellm knows."""
+    model: str = Field(default="", max_length=200)
+    """The model's name there. Empty: the local default, or for `vllm`, `sglang` and `lmstudio` the first model the server lists."""
+    base_url: str = ""
+    """Where the API is, up to and without `/chat/completions`. Empty: the provider's own address."""
+    api_key: SecretStr | None = None
+    """Write `${NAME}`, never the key itself. Left out: the provider's usual variable."""
+    tool_calling: Literal["native", "json"] = "native"
+    """How the model acts: by its own tool calls, or (for models without) by JSON that follows a schema."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sampling temperature, as the provider defines it."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Nucleus sampling, as the provider defines it."""
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Longest reply, in tokens."""
+    seed: int | None = None
+    """Sampling seed, where the provider has one."""
+    stop: list[str] | None = None
+    """Strings that end a reply."""
+    extra_body: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Further fields of the request, sent as they are."""
+    stall_timeout_seconds: Seconds = 120
+    """A reply that is silent for so long is broken off and asked for again."""
+
+
+class AgentConfig(Section):
+    """A member of the team."""
+
+    id: str = Field(default="", max_length=40, pattern=r"^[A-Za-z0-9_.-]*$")
+    """Its name in the display and the log. Empty: `agent1`, `agent2`, ... in the order of the file."""
+    backend: BackendConfig
+    """The model it thinks with."""
+    system_message: str = ""
+    """Its own instructions, before massgen's."""
+
+
+class CoordinationConfig(Section):
+    """What happens around the vote."""
+
+    max_orchestration_restarts: Annotated[int, Field(ge=0, le=10)] = 0
+    """How often the winner, checking the final answer, may send the team back to work with feedback."""
+
+
+class OrchestratorConfig(Section):
+    """How the team decides."""
+
+    max_new_answers_per_agent: Annotated[int, Field(ge=1)] | None = 3
+    """At this many answers an agent is offered only the vote. `null`: no limit but time."""
+    voting_sensitivity: Literal["lenient", "balanced", "strict"] = "balanced"
+    """How good an answer must be before the agents are told to vote for it."""
+    answer_novelty_requirement: Literal["lenient", "balanced", "strict"] = "lenient"
+    """How new a further answer must be: different (`lenient`), or sharing at most 70 % (`balanced`) or 50 % (`strict`) of its words with one on the ballot."""
+    first_answers: Literal["independent", "as_they_come"] = "independent"
+    """Whether agents give their first answer before they see any other."""
+    patience_seconds: Seconds = 120
+    """Voting opens so long after the first answer even if others are still working on theirs."""
+    stop: Literal["consensus", "decided"] = "consensus"
+    """End when every vote is in, or as soon as the outstanding ones cannot change the winner."""
+    skip_voting: bool = False
+    """Take the earliest answer without a vote."""
+    final_answer_strategy: Literal["winner_present", "winner_reuse"] = "winner_present"
+    """The winner writes the final answer with all answers at hand, or its answer is taken as it stands (one call less)."""
+    coordination: CoordinationConfig = Field(default_factory=CoordinationConfig)
+    """What happens around the vote."""
+
+
+class TimeoutSettings(Section):
+    """When to stop waiting."""
+
+    orchestrator_timeout_seconds: Seconds = 1800
+    """The whole run. When it is over, the best answer so far is printed (exit code 3)."""
+    turn_timeout_seconds: Seconds = 600
+    """One agent's turn. An agent that takes longer leaves the team."""
+
+
+class Config(Section):
+    """A team and how it works together."""
+
+    agents: Annotated[list[AgentConfig], Field(min_length=1, max_length=100)]
+    """The team."""
+    orchestrator: OrchestratorConfig = Field(default_factory=OrchestratorConfig)
+    """How it decides."""
+    timeout_settings: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    """When to stop waiting."""

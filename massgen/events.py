@@ -1,0 +1,188 @@
+"""The facts of a run: frozen, typed, past tense. The log is a list of them; everything else is a fold over it.
+
+A fact is referred to by its sequence number in the log (`seq`): `answer`, `choice` and the numbers of a ballot
+are the `seq` of an `Answered`; `turn` is the `seq` of a `TurnBegan`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from massgen.messages import Media, Message
+
+Purpose: TypeAlias = Literal["solo", "answer", "decide", "present", "evaluate"]
+"""Why an agent is asked: the only agent's whole task; an independent first answer; a vote or a better answer; the
+winner's final answer; the winner's check of it."""
+
+Ballot: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Label as shown to one agent -> the answers (`seq`) under it, equal after normalisation, earliest first; in the order shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An agent of the team, as configured."""
+
+    id: str
+    backend: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The question was put to the team."""
+
+    question: str
+    roster: tuple[Member, ...]
+    media: tuple[Media, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The configuration in force, resolved; secrets as the names of their variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBegan:
+    """An agent was asked; `ballot` is what it was shown."""
+
+    agent: str
+    purpose: Purpose
+    ballot: Ballot = field(default_factory=dict[str, tuple[int, ...]])
+
+
+@dataclass(frozen=True, slots=True)
+class Informed:
+    """An agent was shown answers that arrived during its turn; `ballot` is all it has now seen."""
+
+    agent: str
+    turn: int
+    ballot: Ballot
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A model call ended with this message."""
+
+    agent: str
+    turn: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A model call used this; `cost` in US dollars, `None` where unknown; `seconds` from request to last byte."""
+
+    agent: str
+    turn: int
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A model call failed for a passing reason and was sent again after `delay` seconds."""
+
+    agent: str
+    turn: int
+    cause: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reprompted:
+    """A reply could not be accepted; the agent was told why and asked again."""
+
+    agent: str
+    turn: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An agent gave a new answer; this fact's `seq` is the answer's identity."""
+
+    agent: str
+    turn: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """An agent voted for the answer `choice`; the vote counts while it saw every current answer."""
+
+    agent: str
+    turn: int
+    choice: int
+    reason: str
+
+
+Failure: TypeAlias = Literal["error", "protocol", "timeout", "cancelled", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """A turn ended in neither act. `error` (the backend), `protocol` (no usable act) and `timeout` drop the agent;
+    `cancelled` (no longer needed) and `interrupted` (the run was stopped) cost it nothing."""
+
+    agent: str
+    turn: int
+    kind: Failure
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class VotingOpened:
+    """Answers may be seen and voted on from here."""
+
+    why: Literal["all answered", "patience ran out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The winning answer, the counted votes per answer, and why it was chosen now."""
+
+    answer: int
+    tally: Mapping[int, int]
+    why: Literal["consensus", "decided", "single agent", "voting skipped", "only answer", "all failed", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The final answer. `turn` is None where the chosen answer was taken as it stood."""
+
+    agent: str
+    turn: int | None
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The winner checked the presented answer; `restart` begins a new attempt with its `instructions`."""
+
+    agent: str
+    turn: int | None
+    verdict: Literal["submit", "restart"]
+    reason: str = ""
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The run ended."""
+
+    why: Literal["answered", "no answer", "all failed", "timeout", "interrupted"]
+
+
+Fact: TypeAlias = (
+    Asked | TurnBegan | Informed | Said | Spent | Retried | Reprompted | Answered | Voted | TurnFailed
+    | VotingOpened | Chosen | Presented | Evaluated | Stopped
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A fact in the log: its sequence number (1, 2, ...) and when it was written (seconds since 1970, UTC)."""
+
+    seq: int
+    at: float
+    fact: Fact

@@ -1,0 +1,170 @@
+"""Chat messages, their content parts, and the chunks a streamed reply arrives in. Every backend speaks these."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, sound, video or file: at a `url`, or as base64 `data`."""
+
+    kind: Literal["image", "audio", "video", "file"]
+    mime: str
+    """Its media type, e.g. `image/png`."""
+    url: str = ""
+    data: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's request to run the tool `name`."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text exactly as the model wrote it: it may be malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the tool call `call_id` returned."""
+
+    call_id: str
+    content: str
+    is_error: bool = False
+
+
+Part: TypeAlias = Text | Media | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """Its text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+def system(text: str) -> Message:
+    return Message("system", (Text(text),))
+
+
+def user(text: str, media: tuple[Media, ...] = ()) -> Message:
+    return Message("user", (Text(text), *media))
+
+
+def tool_result(call: ToolCall, content: str, *, is_error: bool = False) -> Message:
+    return Message("tool", (ToolResult(call.id, content, is_error),))
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the reply's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of the model's visible reasoning; shown, never sent back."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """The next piece of the tool call number `index` of this reply; `id` and `name` come once, `arguments` in pieces."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one model call used: tokens, and its cost in US dollars where the provider or a price list says so."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The reply ended: `stop`, `tool_calls`, `length`, `content_filter`, or the provider's own word."""
+
+    reason: str
+
+
+Chunk: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | Finish
+
+
+@dataclass(slots=True)
+class Reply:
+    """Collects chunks into one assistant message."""
+
+    usage: Usage = Usage()
+    finish: str = ""
+    _text: list[str] = field(default_factory=list[str])
+    _calls: dict[int, list[ToolCallDelta]] = field(default_factory=dict[int, list[ToolCallDelta]])
+
+    def add(self, chunk: Chunk) -> None:
+        match chunk:
+            case TextDelta(text):
+                self._text.append(text)
+            case ToolCallDelta(index):
+                self._calls.setdefault(index, []).append(chunk)
+            case Usage():
+                self.usage = chunk
+            case Finish(reason):
+                self.finish = reason
+            case ReasoningDelta():
+                pass
+
+    @property
+    def message(self) -> Message:
+        text = "".join(self._text)
+        calls = (_merged(index, deltas) for index, deltas in sorted(self._calls.items()))
+        return Message("assistant", (*([Text(text)] if text else ()), *calls))
+
+
+def _merged(index: int, deltas: Iterable[ToolCallDelta]) -> ToolCall:
+    pieces = list(deltas)
+    return ToolCall(
+        id=next((piece.id for piece in pieces if piece.id), f"call_{index}"),
+        name="".join(piece.name for piece in pieces),
+        arguments="".join(piece.arguments for piece in pieces),
+    )
+
+
+def parse_arguments(call: ToolCall) -> dict[str, Any]:
+    """The arguments of `call`; raises `ValueError` (with what to write instead) if they are not a JSON object."""
+    try:
+        value = json.loads(call.arguments or "{}")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the arguments of {call.name} are not valid JSON ({error}); send one JSON object") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"the arguments of {call.name} must be a JSON object, not {type(value).__name__}")
+    return value
