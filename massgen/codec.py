@@ -10,7 +10,7 @@ import dataclasses
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _Decoder: TypeAlias = Callable[[Any, str], Any]
@@ -26,15 +26,16 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (tuple, list)):
-        return [encode(item) for item in value]
+        return [encode(item) for item in cast("list[Any]", value)]
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {str(key): encode(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     return _encode_dataclass(value)
 
 
 def _encode_dataclass(value: Any) -> dict[str, Any]:
-    out: dict[str, Any] = {"type": type(value).__name__}
-    for name, default in _defaults(type(value)):
+    kind = cast("type[Any]", type(value))
+    out: dict[str, Any] = {"type": kind.__name__}
+    for name, default in _defaults(kind):
         item = getattr(value, name)
         if default is _MISSING or item != default:
             out[name] = encode(item)
@@ -59,20 +60,24 @@ def decode(hint: type[T] | Any, value: Any) -> T:
 
 @cache
 def _decoder(hint: Any) -> _Decoder:
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any or hint is object:
+    args = get_args(hint)
+    match get_origin(hint):
+        case None:
+            return _plain(hint)
+        case origin if origin is Literal:
+            return _literal(args)
+        case origin if origin is tuple:
+            return _sequence(args[0])
+        case origin if origin in (Mapping, dict):
+            return _mapping(*args)
+        case _:
+            return _union(args)
+
+
+def _plain(hint: Any) -> _Decoder:
+    if hint is Any:
         return lambda value, path: value
-    if hint in (str, int, float, bool, types.NoneType):
-        return _scalar(hint)
-    if origin is Literal:
-        return _literal(args)
-    if origin is tuple:
-        return _sequence(args[0])
-    if origin is Mapping or origin is dict:
-        return _mapping(*args)
-    if origin in (Union, types.UnionType):
-        return _union(args)
-    return _dataclass(hint)
+    return _scalar(hint) if hint in (str, int, float, bool, types.NoneType) else _dataclass(hint)
 
 
 def _scalar(kind: type) -> _Decoder:
@@ -100,7 +105,7 @@ def _sequence(item_hint: Any) -> _Decoder:
         if not isinstance(value, list):
             raise DecodeError(f"{path}: expected a list, found {_name(value)}")
         item = _decoder(item_hint)
-        return tuple(item(each, f"{path}[{index}]") for index, each in enumerate(value))
+        return tuple(item(each, f"{path}[{index}]") for index, each in enumerate(cast("list[Any]", value)))
 
     return read
 
@@ -110,7 +115,8 @@ def _mapping(key_hint: type, item_hint: Any) -> _Decoder:
         if not isinstance(value, dict):
             raise DecodeError(f"{path}: expected an object, found {_name(value)}")
         item = _decoder(item_hint)
-        return {_key(key_hint, key, path): item(each, f"{path}.{key}") for key, each in value.items()}
+        fields = cast("dict[str, Any]", value)
+        return {_key(key_hint, key, path): item(each, f"{path}.{key}") for key, each in fields.items()}
 
     return read
 
@@ -123,12 +129,12 @@ def _key(kind: type, key: str, path: str) -> Any:
 
 
 def _union(members: tuple[Any, ...]) -> _Decoder:
-    classes = {member.__name__: member for member in members if dataclasses.is_dataclass(member)}
-    plain = [member for member in members if not dataclasses.is_dataclass(member)]
+    classes: dict[Any, Any] = {member.__name__: member for member in members if hasattr(member, "__dataclass_fields__")}
+    plain = [member for member in members if member not in classes.values()]
 
     def read(value: Any, path: str) -> Any:
         if isinstance(value, dict) and classes:
-            tag = value.get("type")
+            tag = cast("dict[str, Any]", value).get("type")
             if not isinstance(tag, str) or tag not in classes:
                 raise DecodeError(f"{path}.type: unknown type {_name(tag)}")
             return _decoder(classes[tag])(value, path)
@@ -151,14 +157,15 @@ def _dataclass(kind: type) -> _Decoder:
     required = {name for name, default in _defaults(kind) if default is _MISSING}
 
     def read(value: Any, path: str) -> Any:
-        if not isinstance(value, dict) or value.get("type") != kind.__name__:
+        fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        if fields.get("type") != kind.__name__:
             raise DecodeError(f"{path}: expected a {kind.__name__}, found {_name(value)}")
-        given = value.keys() - {"type"}
+        given = fields.keys() - {"type"}
         if missing := sorted(required - given):
             raise DecodeError(f"{path}: {kind.__name__} lacks {', '.join(missing)}")
         if unknown := sorted(given - hints.keys()):
             raise DecodeError(f"{path}: {kind.__name__} has no {', '.join(unknown)}")
-        return kind(**{name: _decoder(hints[name])(value[name], f"{path}.{name}") for name in given})
+        return kind(**{name: _decoder(hints[name])(fields[name], f"{path}.{name}") for name in given})
 
     return read
 

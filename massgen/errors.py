@@ -5,7 +5,8 @@ MassgenError            1   no answer
 │   └── ConfigError     2   every problem of a configuration at once
 ├── LogError            2   a session file that cannot be read or written
 ├── LocalModelError     2   the embedded model's runtime or file
-└── BackendError        1   a model call failed; `transient` says whether trying again may help
+├── BackendError        1   a model call failed; `transient` says whether trying again may help
+└── ProtocolError       1   a model's replies held no usable act
 """
 
 from collections.abc import Sequence
@@ -82,3 +83,7 @@ class BackendError(MassgenError):
     ) -> None:
         super().__init__(what, where=where, fix=fix)
         self.transient, self.retry_after = transient, retry_after
+
+
+class ProtocolError(MassgenError):
+    """A model was asked several times and came to no usable act."""

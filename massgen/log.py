@@ -1,9 +1,26 @@
-"""The append-only log of a session."""
+"""The append-only log of a session: one writer, one `os.write` a fact, on disk for good at every milestone.
 
-from typing import Protocol
+The first line is a header with the format's version; each further line is one fact. A last line without its end was
+never acknowledged and is set aside; anything else that cannot be read is an error, and nothing is overwritten.
+"""
 
-from massgen.events import Recorded
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
+
+from massgen.codec import DecodeError, decode, encode
+from massgen.errors import LogError
+from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, Stopped, Voted
 from massgen.messages import Chunk
+
+FORMAT = 1
+MILESTONES = (Asked, Answered, Voted, Chosen, Presented, Stopped)
+"""Facts that are on disk (fdatasync) before the run goes on; the rest survive a crash of the process, not of the machine."""
 
 
 class Sink(Protocol):
@@ -16,3 +33,175 @@ class Sink(Protocol):
     def delta(self, agent: str, chunk: Chunk) -> None:
         """A piece of an agent's current model call arrived; it is shown now or never."""
         ...
+
+
+class Log:
+    """An open log. `facts` are those it held when it was opened; `clock` gives seconds since 1970."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, redact: Callable[[str], str] = lambda line: line
+    ) -> None:
+        self.path, self._clock, self._redact = path, clock, redact
+        self._fd = _open(path)
+        try:
+            _lock(self._fd, path)
+            self.facts = self._recover()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._seq = len(self.facts)
+
+    def append(self, fact: Fact) -> Recorded:
+        """Record `fact`. Raises `LogError` if it cannot be written; the log then ends before it."""
+        recorded = Recorded(self._seq + 1, round(self._clock(), 3), fact)
+        self._write(line(recorded), sync=isinstance(fact, MILESTONES))
+        self._seq = recorded.seq
+        return recorded
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _recover(self) -> list[Recorded]:
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        facts = _parse(whole, self.path) if whole else []
+        if torn := data[len(whole) :]:
+            self._set_aside(torn, len(whole))
+        if not whole:
+            self._write(json.dumps({"massgen": "session log", "format": FORMAT}), sync=False)
+        return facts
+
+    def _set_aside(self, torn: bytes, size: int) -> None:
+        with self.path.with_suffix(".torn").open("ab") as file:
+            file.write(torn)
+        os.ftruncate(self._fd, size)
+
+    def _write(self, text: str, *, sync: bool) -> None:
+        data = (self._redact(text) + "\n").encode()
+        size = os.fstat(self._fd).st_size
+        try:
+            written = os.write(self._fd, data)
+            while written < len(data):  # a full disk takes a part, then refuses
+                written += os.write(self._fd, data[written:])
+            if sync:
+                _sync(self._fd)
+        except OSError as error:
+            os.ftruncate(self._fd, size)
+            raise _unwritable(self.path, error) from None
+
+
+def line(recorded: Recorded) -> str:
+    """A fact as one line of JSON, without the line's end."""
+    fields: dict[str, Any] = {"seq": recorded.seq, "at": recorded.at, **encode(recorded.fact)}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+def read(path: Path) -> list[Recorded]:
+    """The facts in the log at `path`, without opening it for writing; a torn last line is left out."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return _parse(data[: data.rfind(b"\n") + 1], path)
+
+
+def _parse(data: bytes, path: Path) -> list[Recorded]:
+    lines = data.split(b"\n")[:-1]  # never splitlines: text may hold other line ends
+    _check_header(lines[0] if lines else b"", path)
+    return [_fact(raw, number, path) for number, raw in enumerate(lines[1:], 1)]
+
+
+def _check_header(raw: bytes, path: Path) -> None:
+    try:
+        header = json.loads(raw)
+    except ValueError:
+        header = None
+    match header:
+        case {"massgen": "session log", "format": int(version)} if version == FORMAT:
+            return
+        case {"massgen": "session log", "format": version}:
+            raise LogError(
+                f"format {version!r} is not one this version reads (it reads {FORMAT})",
+                where=f"{path}:1",
+                fix="Open it with the massgen that wrote it, or a newer one.",
+            )
+        case _:
+            raise LogError("not a session log: the header line is missing or damaged", where=f"{path}:1")
+
+
+def _fact(raw: bytes, number: int, path: Path) -> Recorded:
+    try:
+        fields = cast("dict[str, Any]", json.loads(raw))
+        seq, at = fields.pop("seq"), fields.pop("at")
+        recorded = decode(Recorded, {"type": "Recorded", "seq": seq, "at": at, "fact": fields})
+        if recorded.seq != number:
+            raise DecodeError(f"fact {recorded.seq} stands where fact {number} belongs")
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise LogError(
+            f"this line is damaged: {str(error)[:200]}",
+            where=f"{path}:{number + 1}",
+            fix="Nothing was changed. Restore the file from a copy, or cut it before this line to continue from there.",
+        ) from None
+    return recorded
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _lock(fd: int, path: Path) -> None:
+    """Hold the log for this process; the system lets go of it when the process ends, however it ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(fd, 1 << 40, os.SEEK_SET)  # a byte far behind the end, so that others can still read the rest
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.") from None
+
+
+def _sync(fd: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def _unwritable(path: Path, error: OSError) -> LogError:
+    return LogError(
+        f"cannot be written: {error.strerror or error}",
+        where=str(path),
+        fix="Free some space or allow writing there, or set MASSGEN_HOME to another folder.",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> LogError:
+    return LogError(f"cannot be read: {error.strerror or error}", where=str(path))
+
+
+def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
+    """A function that takes every one of `secrets` out of a line."""
+    known = sorted({json.dumps(secret)[1:-1] for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for secret in known:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+    return redact

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
@@ -167,4 +167,4 @@ def parse_arguments(call: ToolCall) -> dict[str, Any]:
         raise ValueError(f"the arguments of {call.name} are not valid JSON ({error}); send one JSON object") from None
     if not isinstance(value, dict):
         raise ValueError(f"the arguments of {call.name} must be a JSON object, not {type(value).__name__}")
-    return value
+    return cast("dict[str, Any]", value)

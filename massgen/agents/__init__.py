@@ -2,44 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
+from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.events import Fact, Purpose
 from massgen.messages import Chunk, Media
 
-
-@dataclass(frozen=True, slots=True)
-class NewAnswer:
-    """The agent's own answer."""
-
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """A vote for the answer shown under `label`."""
-
-    label: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Final:
-    """The final answer, for the user."""
-
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The winner's judgement of the final answer; `restart` sends the team back with `instructions`."""
-
-    verdict: Literal["submit", "restart"]
-    reason: str = ""
-    instructions: str = ""
-
-
-Act: TypeAlias = NewAnswer | Vote | Final | Verdict
+__all__ = ["Act", "Agent", "Final", "NewAnswer", "Task", "Turn", "Verdict", "Vote"]
 
 
 @dataclass(frozen=True, slots=True)

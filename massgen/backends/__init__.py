@@ -1,6 +1,6 @@
 """What a model is to the rest of massgen: a `Backend` that streams the reply to a `Request` in chunks."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,7 +34,7 @@ class Backend(Protocol):
         """The model's name, for people."""
         ...
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    def stream(self, request: Request) -> AsyncGenerator[Chunk]:
         """The reply in chunks, ending with `Usage` (where known) and `Finish`. One attempt; retrying is the caller's."""
         ...
 

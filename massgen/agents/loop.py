@@ -1,0 +1,127 @@
+"""Our own agent: a model that is asked until it comes to one acceptable act."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from massgen import prompts
+from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
+from massgen.agents import Turn
+from massgen.agents.calls import Retry, call
+from massgen.autonomy import asks_the_user
+from massgen.backends import Backend, Request, Tool
+from massgen.errors import ProtocolError
+from massgen.events import Reprompted
+from massgen.messages import Message, ToolCall, parse_arguments, tool_result, user
+
+PROMPTS_A_TURN = 3
+"""How often an agent is asked in one turn before it leaves the team."""
+
+
+class _Refused(Exception):
+    """The reply holds no acceptable act; the message tells the model why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopAgent:
+    """A model that acts by tool calls."""
+
+    id: str
+    backend: Backend
+    system_message: str = ""
+    sensitivity: str = "balanced"
+    retry: Retry = field(default_factory=Retry)
+
+    async def turn(self, turn: Turn) -> Act:
+        messages = prompts.opening(turn, self.system_message, self.sensitivity)
+        labels, why = [*turn.answers], ""
+        for attempt in range(PROMPTS_A_TURN):
+            if shown := turn.news():
+                messages.append(prompts.news(shown))
+                labels = [*shown]
+            tools = prompts.tools(turn, labels)
+            reply = await call(self.backend, Request(tuple(messages), tools), turn, self.retry)
+            try:
+                return _act(turn, reply.message, tools, first=attempt == 0)
+            except _Refused as refused:
+                why = str(refused)
+            turn.record(Reprompted(self.id, turn.seq, why))
+            messages += _correction(reply.message, why)
+        raise ProtocolError(f"{self.backend.model} came to no usable act in {PROMPTS_A_TURN} tries; the last: {why}")
+
+    async def aclose(self) -> None:
+        await self.backend.aclose()
+
+
+def _correction(message: Message, why: str) -> list[Message]:
+    if message.tool_calls:
+        return [message, *(tool_result(made, why, is_error=True) for made in message.tool_calls)]
+    return [*([message] if message.parts else []), user(why)]
+
+
+def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) -> Act:
+    act = _read(turn, message, tools)
+    if first and isinstance(act, Final) and asks_the_user(act.content):
+        raise _Refused(prompts.TURNS_TO_THE_USER)
+    if why := turn.refusal(act):
+        raise _Refused(why)
+    return act
+
+
+def _read(turn: Turn, message: Message, tools: Sequence[Tool]) -> Act:
+    text = _THOUGHT.sub("", message.text).strip()
+    if not tools:
+        return Final(text)
+    offered = " or ".join(tool.name for tool in tools)
+    calls = message.tool_calls or _written(text)
+    if len(calls) > 1:
+        raise _Refused(prompts.TOO_MANY_CALLS.format(count=len(calls), calls=offered))
+    if calls:
+        return _from_call(calls[0], tools, offered)
+    if turn.purpose == "answer" and text:
+        return NewAnswer(text)  # the only act open to it, so there is nothing to mistake it for
+    raise _Refused(prompts.NO_CALL.format(calls=offered))
+
+
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?\n(.*)\n```", re.DOTALL)
+
+
+def _written(text: str) -> tuple[ToolCall, ...]:
+    """A call that a model wrote out as its whole message. One quoted within other text is no call."""
+    fenced = _FENCE.fullmatch(text)
+    try:
+        value: Any = json.loads(fenced[1] if fenced else text, strict=False)
+    except ValueError:
+        return ()
+    match value:
+        case {"name": str(name), "arguments": {**arguments}}:
+            return (ToolCall("written", name, json.dumps(arguments)),)
+        case _:
+            return ()
+
+
+def _from_call(made: ToolCall, tools: Sequence[Tool], offered: str) -> Act:
+    if made.name not in {tool.name for tool in tools}:
+        raise _Refused(prompts.UNKNOWN_CALL.format(name=made.name[:40], calls=offered))
+    try:
+        return _ACTS[made.name](parse_arguments(made))
+    except (ValueError, TypeError) as error:
+        raise _Refused(prompts.BAD_ARGUMENTS.format(name=made.name, problem=error)) from None
+
+
+def _text(arguments: Mapping[str, Any], name: str) -> str:
+    value = arguments.get(name, "")
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    return value
+
+
+_ACTS: dict[str, Callable[[Mapping[str, Any]], Act]] = {
+    "new_answer": lambda given: NewAnswer(_text(given, "content")),
+    "vote": lambda given: Vote(_text(given, "agent_id"), _text(given, "reason")),
+    "submit": lambda given: Verdict("submit"),
+    "restart_orchestration": lambda given: Verdict("restart", _text(given, "reason"), _text(given, "instructions")),
+}

@@ -1,0 +1,232 @@
+"""The rules of the team: what is due, what is on a ballot, which acts are acceptable. Pure: no I/O, clock or dice.
+
+First answers are independent; then every agent votes or answers anew. A vote counts while its voter has seen every
+current answer, so a new answer voids the votes before it. When every living agent's vote counts, the plurality wins.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
+from massgen.events import Ballot, Chosen, Fact, Presented, Purpose, Stopped, TurnFailed, VotingOpened
+from massgen.state import Seat, State, label_number, normalised
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a team decides; the fields are those of the configuration's `orchestrator` section."""
+
+    max_new_answers_per_agent: int | None = 3
+    answer_novelty_requirement: Literal["lenient", "balanced", "strict"] = "lenient"
+    first_answers: Literal["independent", "as_they_come"] = "independent"
+    stop: Literal["consensus", "decided"] = "consensus"
+    skip_voting: bool = False
+    final_answer_strategy: Literal["winner_present", "winner_reuse"] = "winner_present"
+    max_restarts: int = 0
+
+
+# --- what is due ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An agent is to be asked."""
+
+    agent: str
+    purpose: Purpose
+
+
+Step: TypeAlias = Ask | Fact
+
+
+def due(state: State, rules: Rules) -> list[Step]:
+    """What is to happen now: agents to ask and facts to record. Empty: wait for a turn to end, or the run is over."""
+    if state.stopped or state.asked is None:
+        return []
+    if state.chosen is None:
+        return _deliberation(state, rules)
+    if open_turns := _open_turns(state, ("solo", "answer", "decide")):
+        return [TurnFailed(seat.agent, seat.turn or 0, "cancelled", "the vote was over") for seat in open_turns]
+    if state.presented is None:
+        return _presentation(state, rules, state.chosen)
+    return _conclusion(state, rules, state.chosen)
+
+
+def _open_turns(state: State, purposes: tuple[Purpose, ...]) -> list[Seat]:
+    return [seat for seat in state.seats.values() if seat.turn is not None and seat.purpose in purposes]
+
+
+def _deliberation(state: State, rules: Rules) -> list[Step]:
+    if verdict := _verdict(state, rules):
+        return [verdict]
+    idle = [seat for seat in state.living if seat.turn is None]
+    if len(state.seats) == 1:
+        return [Ask(seat.agent, "solo") for seat in idle]
+    if not _open(state, rules) or not state.answers:
+        if state.answers and all(seat.answer for seat in state.living):
+            return [VotingOpened("all answered")]
+        return [Ask(seat.agent, "answer") for seat in idle if not seat.answer]
+    return [Ask(seat.agent, "decide") for seat in idle if seat.vote is None]
+
+
+def _open(state: State, rules: Rules) -> bool:
+    return state.voting_open or (rules.first_answers == "as_they_come" and not rules.skip_voting)
+
+
+def _verdict(state: State, rules: Rules) -> Chosen | Stopped | None:
+    if not state.answers:
+        return None if state.living else Stopped("no answer")
+    if not state.living:
+        return Chosen(state.leader, state.tally, "all failed")
+    if len(state.seats) == 1:
+        return Chosen(state.leader, {}, "single agent")
+    if not _open(state, rules):
+        return None
+    if rules.skip_voting:
+        return Chosen(state.leader, {}, "voting skipped")
+    return _by_vote(state, rules)
+
+
+def _by_vote(state: State, rules: Rules) -> Chosen | None:
+    undecided = [seat for seat in state.living if seat.vote is None]
+    if not undecided:
+        return Chosen(state.leader, state.tally, "consensus")
+    if len(state.living) == 1 and undecided[0].answer and len(state.entries) == 1 and undecided[0].turn is None:
+        return Chosen(state.leader, state.tally, "only answer")
+    if rules.stop == "decided" and all(seat.answer for seat in state.living) and _settled(state, len(undecided)):
+        return Chosen(state.leader, state.tally, "decided")
+    return None
+
+
+def _settled(state: State, outstanding: int) -> bool:
+    """Whether no distribution of the outstanding votes makes another entry win (of equals, the earliest does)."""
+    tally, leader = state.tally, state.leader
+    votes = tally.get(leader, 0)
+    others = (entry[0] for entry in state.entries if entry[0] != leader)
+    return all(tally.get(seq, 0) + outstanding < votes + (seq > leader) for seq in others)
+
+
+def _presenter(state: State, chosen: Chosen) -> Seat | None:
+    """Who presents: the winner, or whoever else gave the same answer, if still in the team."""
+    entry = next((entry for entry in state.entries if chosen.answer in entry), ())
+    authors = (state.seats[state.answers[seq].agent] for seq in entry)
+    return next((seat for seat in authors if not seat.left), None)
+
+
+def _presentation(state: State, rules: Rules, chosen: Chosen) -> list[Step]:
+    presenter = _presenter(state, chosen)
+    as_it_stands = rules.final_answer_strategy == "winner_reuse" or chosen.why in ("single agent", "all failed")
+    if presenter is None or as_it_stands:
+        return [_reused(state, chosen)]
+    return [] if presenter.turn else [Ask(presenter.agent, "present")]
+
+
+def _reused(state: State, chosen: Chosen) -> Presented:
+    answer = state.answers[chosen.answer]
+    return Presented(answer.agent, None, answer.content)
+
+
+def _conclusion(state: State, rules: Rules, chosen: Chosen) -> list[Step]:
+    evaluator = _presenter(state, chosen)
+    if state.evaluated or evaluator is None or state.restarts >= rules.max_restarts:
+        return [Stopped("all failed" if chosen.why == "all failed" else "answered")]
+    return [] if evaluator.turn else [Ask(evaluator.agent, "evaluate")]
+
+
+def cut_short(state: State) -> list[Fact]:
+    """What to record when time has run out: the end of open turns, and the best answer so far, if there is one."""
+    ended: list[Fact] = interrupted(state, "cancelled", "time ran out")
+    if state.presented:
+        return [*ended, Stopped("answered")]
+    if state.answers:
+        chosen = state.chosen or Chosen(state.leader, state.tally, "timeout")
+        return [*ended, *([] if state.chosen else [chosen]), _reused(state, chosen), Stopped("timeout")]
+    if state.previous:
+        return [*ended, state.previous, Stopped("timeout")]
+    return [*ended, Stopped("timeout")]
+
+
+def interrupted(state: State, kind: Literal["cancelled", "interrupted"], cause: str) -> list[Fact]:
+    """The end of every open turn."""
+    return [TurnFailed(seat.agent, seat.turn, kind, cause) for seat in state.seats.values() if seat.turn is not None]
+
+
+# --- the ballot ----------------------------------------------------------------------------------------------------
+
+
+def ballot(state: State, shuffle: Callable[[list[tuple[int, ...]]], None]) -> Ballot:
+    """The current answers under neutral labels, in an order of their own for each voter: position sways models."""
+    entries = state.entries
+    shuffle(entries)
+    return {f"agent{number}": entry for number, entry in enumerate(entries, 1)}
+
+
+def updated_ballot(state: State, seat: Seat) -> Ballot:
+    """The ballot of `seat` brought up to date within its turn: a label stays with its author, new ones are added."""
+    labels = {state.authors[seq]: label for label, entry in seat.ballot.items() for seq in entry}
+    updated: dict[str, tuple[int, ...]] = {}
+    used = seat.labels
+    for entry in state.entries:
+        known = (labels.get(state.authors[seq], "") for seq in entry)
+        label = next((label for label in known if label and label not in updated), "")
+        if not label:
+            used += 1
+            label = f"agent{used}"
+        updated[label] = entry
+    return dict(sorted(updated.items(), key=lambda item: label_number(item[0])))
+
+
+# --- which acts are acceptable -------------------------------------------------------------------------------------
+
+NOVELTY = {"lenient": 1.0, "balanced": 0.7, "strict": 0.5}
+"""The largest share of words (Jaccard) a further answer may have in common with one on the ballot."""
+
+
+def may_answer(state: State, rules: Rules, agent: str) -> bool:
+    """Whether `agent` is below its cap of answers."""
+    cap = rules.max_new_answers_per_agent
+    return cap is None or state.seats[agent].given < cap
+
+
+def refusal(state: State, rules: Rules, agent: str, act: Act) -> str | None:
+    """Why `act` cannot end the open turn of `agent`, in words for the model; None if it can."""
+    seat = state.seats[agent]
+    match act:
+        case Final(content):
+            return None if content.strip() else "The final answer was empty. Write it."
+        case Verdict():
+            return None
+        case Vote(label) if not seat.ballot:
+            return f"There is no answer {label} to vote for yet. Call new_answer."
+        case Vote(label):
+            if label in seat.ballot:
+                return None
+            return f"There is no answer {label[:40]!r}. Vote for one of: {', '.join(seat.ballot)}."
+        case NewAnswer(content):
+            return _answer_refusal(state, rules, seat, content)
+
+
+def _answer_refusal(state: State, rules: Rules, seat: Seat, content: str) -> str | None:
+    if not content.strip():
+        return "The answer was empty. Call new_answer with the complete answer as content."
+    if not seat.ballot:
+        return None
+    if not may_answer(state, rules, seat.agent):
+        return "You have given all the answers you may. Vote for the best one."
+    for label, entry in seat.ballot.items():
+        shown = state.answers.get(entry[0])
+        if shown and (shown.key == normalised(content) or _too_close(shown.content, content, rules)):
+            return f"This adds nothing to {label}'s answer. Vote for it, or give an answer that is clearly different."
+    return None
+
+
+def _too_close(shown: str, content: str, rules: Rules) -> bool:
+    limit = NOVELTY[rules.answer_novelty_requirement]
+    return limit < 1 and _overlap(shown, content) > limit
+
+
+def _overlap(one: str, other: str) -> float:
+    left, right = set(re.findall(r"\w+", one.lower())), set(re.findall(r"\w+", other.lower()))
+    return len(left & right) / len(left | right) if left | right else 1.0

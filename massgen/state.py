@@ -1,0 +1,196 @@
+"""Where a run stands: a fold of its facts. Pure."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from massgen.events import (
+    Answered,
+    Asked,
+    Ballot,
+    Chosen,
+    Evaluated,
+    Informed,
+    Presented,
+    Purpose,
+    Recorded,
+    Stopped,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+    VotingOpened,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer; `key` is equal for answers that say the same in the same words."""
+
+    seq: int
+    agent: str
+    content: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One agent's place in the team."""
+
+    agent: str
+    turn: int | None = None
+    """Its open turn."""
+    purpose: Purpose = "answer"
+    ballot: Ballot = field(default_factory=dict[str, tuple[int, ...]])
+    """What it has been shown in its open turn."""
+    labels: int = 0
+    """How many labels that turn has used so far."""
+    answer: int | None = None
+    """Its current answer."""
+    given: int = 0
+    """How many answers it has given in this attempt."""
+    vote: int | None = None
+    """The answer it votes for, while the vote counts."""
+    reason: str = ""
+    """Why it voted so."""
+    left: str = ""
+    """Why it left the team; empty while it is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run stands."""
+
+    asked: Asked | None = None
+    seats: Mapping[str, Seat] = field(default_factory=dict[str, Seat])
+    answers: Mapping[int, Answer] = field(default_factory=dict[int, Answer])
+    """The current answers by `seq`, earliest first: one an agent at most."""
+    authors: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Who gave each answer of this attempt, superseded ones included."""
+    voting_open: bool = False
+    chosen: Chosen | None = None
+    presented: Presented | None = None
+    evaluated: Evaluated | None = None
+    restarts: int = 0
+    previous: Presented | None = None
+    """The final answer that was sent back, and with `feedback` what was wrong with it."""
+    feedback: str = ""
+    stopped: Stopped | None = None
+
+    @property
+    def living(self) -> list[Seat]:
+        return [seat for seat in self.seats.values() if not seat.left]
+
+    @property
+    def entries(self) -> list[tuple[int, ...]]:
+        """The ballot's entries: answers equal after normalisation together, earliest first."""
+        groups: dict[str, list[int]] = {}
+        for answer in self.answers.values():
+            groups.setdefault(answer.key, []).append(answer.seq)
+        return [tuple(group) for group in groups.values()]
+
+    @property
+    def tally(self) -> dict[int, int]:
+        """Counted votes per entry (named by its earliest answer)."""
+        first = {seq: entry[0] for entry in self.entries for seq in entry}
+        return dict(Counter(first[seat.vote] for seat in self.seats.values() if seat.vote is not None))
+
+    @property
+    def leader(self) -> int:
+        """The entry with the most votes; of equals, the earliest."""
+        tally = self.tally
+        return max((entry[0] for entry in self.entries), key=lambda seq: (tally.get(seq, 0), -seq))
+
+
+def apply(state: State, recorded: Recorded) -> State:
+    """`state` after one more fact."""
+    match recorded.fact:
+        case Asked() as asked:
+            return State(asked=asked, seats={member.id: Seat(member.id) for member in asked.roster})
+        case TurnBegan() | Informed() | Voted() | TurnFailed():
+            return _turn(state, recorded.seq, recorded.fact)
+        case Answered() as answered:
+            return _answered(state, recorded.seq, answered)
+        case VotingOpened() | Chosen() | Presented() | Evaluated() | Stopped():
+            return _milestone(state, recorded.fact)
+        case _:
+            return state
+
+
+def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFailed) -> State:
+    seat = state.seats[fact.agent]
+    match fact:
+        case TurnBegan(_, purpose, ballot):
+            seat = replace(seat, turn=seq, purpose=purpose, ballot=ballot, labels=len(ballot), vote=None)
+        case Informed(_, _, ballot):
+            seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
+        case Voted(_, _, choice, reason):
+            seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
+        case TurnFailed(_, _, kind, cause):
+            left = "" if kind in ("cancelled", "interrupted") else cause or kind
+            seat = replace(seat, turn=None, left=left)
+    return _seated(state, seat)
+
+
+def _milestone(state: State, fact: VotingOpened | Chosen | Presented | Evaluated | Stopped) -> State:
+    match fact:
+        case VotingOpened():
+            return replace(state, voting_open=True)
+        case Chosen():
+            return replace(state, chosen=fact)
+        case Presented(agent):
+            return replace(_seated(state, replace(state.seats[agent], turn=None)), presented=fact)
+        case Evaluated(agent):
+            return _evaluated(_seated(state, replace(state.seats[agent], turn=None)), fact)
+        case Stopped():
+            return replace(state, stopped=fact)
+
+
+def _seated(state: State, seat: Seat) -> State:
+    return replace(state, seats={**state.seats, seat.agent: seat})
+
+
+def fold(facts: Iterable[Recorded]) -> State:
+    """Where the run stands after `facts`."""
+    state = State()
+    for recorded in facts:
+        state = apply(state, recorded)
+    return state
+
+
+def label_number(label: str) -> int:
+    """The number in a ballot's label: `agent3` is 3."""
+    return int(label.removeprefix("agent"))
+
+
+def saw_all(state: State, ballot: Ballot) -> bool:
+    """Whether `ballot` holds every current answer, so that a vote cast on it counts."""
+    return state.answers.keys() <= {seq for entry in ballot.values() for seq in entry}
+
+
+def _answered(state: State, seq: int, fact: Answered) -> State:
+    seats = {name: replace(seat, vote=None) if seat.vote is not None else seat for name, seat in state.seats.items()}
+    seat = seats[fact.agent]
+    answers = {key: answer for key, answer in state.answers.items() if key != seat.answer}
+    answers[seq] = Answer(seq, fact.agent, fact.content, normalised(fact.content))
+    seats[fact.agent] = replace(seat, turn=None, answer=seq, given=seat.given + 1)
+    return replace(state, seats=seats, answers=answers, authors={**state.authors, seq: fact.agent})
+
+
+def _evaluated(state: State, fact: Evaluated) -> State:
+    if fact.verdict == "submit":
+        return replace(state, evaluated=fact)
+    return State(
+        asked=state.asked,
+        seats={name: Seat(name, left=seat.left) for name, seat in state.seats.items()},
+        restarts=state.restarts + 1,
+        previous=state.presented,
+        feedback=fact.instructions or fact.reason,
+    )
+
+
+def normalised(content: str) -> str:
+    """`content` without differences of case, spacing, Unicode form and final full stop.
+
+    NFC, not NFKC, which would make 10² and 102 the same."""
+    return " ".join(unicodedata.normalize("NFC", content).casefold().split()).removesuffix(".")
