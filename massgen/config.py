@@ -1,11 +1,8 @@
-"""The configuration: typed, strict, and read with every problem at once, each with its place in the file."""
+"""What a configuration may say: typed and strict. `massgen.loading` reads it from a file."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-
-MAX_BYTES = 1_000_000
-"""A configuration larger than this is not one."""
 
 BackendType: TypeAlias = Literal[
     "local", "chatcompletion", "openai", "openrouter", "groq", "together", "fireworks", "cerebras", "moonshot",
@@ -110,3 +107,8 @@ class Config(Section):
     """How it decides."""
     timeout_settings: TimeoutSettings = Field(default_factory=TimeoutSettings)
     """When to stop waiting."""
+
+    @property
+    def named_agents(self) -> dict[str, AgentConfig]:
+        """The agents by id; those without one are `agent1`, `agent2`, ... by their place."""
+        return {agent.id or f"agent{place}": agent for place, agent in enumerate(self.agents, 1)}

@@ -15,6 +15,7 @@ from massgen.events import (
     Presented,
     Purpose,
     Recorded,
+    Spent,
     Stopped,
     TurnBegan,
     TurnFailed,
@@ -58,6 +59,16 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What all model calls together used; `cost` in US dollars of those whose price is known, None if none is."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Where a run stands."""
 
@@ -76,6 +87,7 @@ class State:
     """The final answer that was sent back, and with `feedback` what was wrong with it."""
     feedback: str = ""
     stopped: Stopped | None = None
+    spent: Spending = Spending()
 
     @property
     def living(self) -> list[Seat]:
@@ -111,6 +123,8 @@ def apply(state: State, recorded: Recorded) -> State:
             return _turn(state, recorded.seq, recorded.fact)
         case Answered() as answered:
             return _answered(state, recorded.seq, answered)
+        case Spent() as spent:
+            return replace(state, spent=_plus(state.spent, spent))
         case VotingOpened() | Chosen() | Presented() | Evaluated() | Stopped():
             return _milestone(state, recorded.fact)
         case _:
@@ -144,6 +158,12 @@ def _milestone(state: State, fact: VotingOpened | Chosen | Presented | Evaluated
             return _evaluated(_seated(state, replace(state.seats[agent], turn=None)), fact)
         case Stopped():
             return replace(state, stopped=fact)
+
+
+def _plus(total: Spending, spent: Spent) -> Spending:
+    cost = total.cost if spent.cost is None else (total.cost or 0.0) + spent.cost
+    tokens = (total.input_tokens + spent.input_tokens, total.output_tokens + spent.output_tokens)
+    return Spending(total.calls + 1, *tokens, cost)
 
 
 def _seated(state: State, seat: Seat) -> State:
@@ -184,6 +204,7 @@ def _evaluated(state: State, fact: Evaluated) -> State:
         asked=state.asked,
         seats={name: Seat(name, left=seat.left) for name, seat in state.seats.items()},
         restarts=state.restarts + 1,
+        spent=state.spent,
         previous=state.presented,
         feedback=fact.instructions or fact.reason,
     )
