@@ -1,0 +1,189 @@
+"""Following a run on stderr: the live view on a terminal, lines elsewhere, or nothing."""
+
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Protocol, Self, TextIO, TypeAlias, TypeVar
+
+from massgen.events import (
+    Answered,
+    Asked,
+    Chosen,
+    Evaluated,
+    Fact,
+    Informed,
+    Presented,
+    Recorded,
+    Reprompted,
+    Retried,
+    Said,
+    Spent,
+    Stopped,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+    VotingOpened,
+)
+from massgen.log import Sink
+from massgen.messages import Chunk
+from massgen.view import View, duration, line, summary
+
+T = TypeVar("T")
+Mode: TypeAlias = Literal["auto", "plain", "none"]
+"""`auto`: live on a terminal that can move its cursor, else plain."""
+
+WIDEST = 200
+"""Characters of a model's text in one plain line."""
+
+
+class Display(Sink, Protocol):
+    """A sink to be entered before the run and left after it, however it ends."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+def open_display(
+    mode: Mode, stream: TextIO | None, *, clock: Callable[[], float] = time.time, session: str = ""
+) -> Display:
+    """The display for `stream`; `clock` counts as the log's `at` does, `session` is named in the closing summary."""
+    if mode == "none" or stream is None:
+        return NoView()
+    steady = Steady(stream)
+    if mode == "plain" or not steady.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        return PlainView(steady, clock=clock, session=session)
+    from massgen.live import LiveView  # rich costs 0.1 s that only a terminal needs to pay
+
+    return LiveView(steady, clock=clock, session=session)
+
+
+class Steady:
+    """A text stream whose failures end the display, never the run: from the first one on it drops what is written.
+
+    Characters its encoding lacks become `?`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+        self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        self._try(lambda stream: stream.write(text.encode(self.encoding, "replace").decode(self.encoding)))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(lambda stream: stream.flush())
+
+    def isatty(self) -> bool:
+        return bool(self._try(lambda stream: stream.isatty()))
+
+    def wraps(self, stream: object) -> bool:
+        return stream is self._stream
+
+    def size(self) -> tuple[int, int]:
+        """Columns and rows; 80 and 24 where the terminal does not know."""
+        found = self._try(lambda stream: os.get_terminal_size(stream.fileno()))
+        return (found.columns or 80, found.lines or 24) if found else (80, 24)
+
+    def _try(self, use: Callable[[TextIO], T]) -> T | None:
+        if self._stream is None:
+            return None
+        try:
+            return use(self._stream)
+        except (OSError, ValueError):  # broken pipe, full disk; closed
+            self._stream = None
+            return None
+
+
+class NoView:
+    """Shows nothing."""
+
+    def fact(self, recorded: Recorded) -> None:
+        pass
+
+    def delta(self, agent: str, chunk: Chunk) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class PlainView(NoView):
+    """One line for each fact worth a line, and the summary at the end."""
+
+    def __init__(self, stream: Steady, *, clock: Callable[[], float], session: str = "") -> None:
+        self._stream, self._clock, self._session = stream, clock, session
+        self._view = View()
+
+    def fact(self, recorded: Recorded) -> None:
+        self._view.fact(recorded)
+        if text := told(recorded.fact, self._view):
+            self._say(text)
+
+    def __exit__(self, *_: object) -> None:
+        for text in summary(self._view, self._clock(), self._session):
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+def told(fact: Fact, view: View) -> str:
+    """`fact` as one line, given the `view` that has just seen it; empty if it is not worth one."""
+    match fact:
+        case Asked(question, roster):
+            return f"asked {', '.join(member.id for member in roster)}: {line(question, WIDEST)}"
+        case VotingOpened(why):
+            return f"voting opened: {why}"
+        case Chosen():
+            return f"chosen: {view.winner} ({_margin(fact)})"
+        case Stopped(why):
+            return "" if why == "answered" else f"stopped: {why}"
+        case TurnBegan() | Informed() | Said() | Spent():
+            return ""
+        case _:
+            return f"{fact.agent} {did}" if (did := _did(fact, view)) else ""
+
+
+def _margin(chosen: Chosen) -> str:
+    votes = sum(chosen.tally.values())
+    why = [] if chosen.why == "consensus" else [chosen.why]
+    counted = [f"{chosen.tally.get(chosen.answer, 0)} of {votes} vote{'s' * (votes != 1)}"] if votes else []
+    return ", ".join(counted + why) or chosen.why
+
+
+def _did(fact: Retried | Reprompted | Answered | Voted | TurnFailed | Presented | Evaluated, view: View) -> str:
+    match fact:
+        case Retried(_, _, cause, delay):
+            return _because(f"retries in {duration(delay)}", cause)
+        case Reprompted():
+            return _because("was asked again", fact.why)
+        case Voted():
+            return _because(f"voted for {view.author(fact.choice)}", fact.reason)
+        case Evaluated():
+            return _because(f"checked the final answer: {fact.verdict}", fact.reason)
+        case Answered() | Presented():
+            return _gave(fact, view)
+        case TurnFailed():
+            words = {"timeout": "dropped", "interrupted": "was interrupted", "cancelled": ""}
+            did = words.get(fact.kind, "failed")
+            return did and _because(did, fact.cause)
+
+
+def _gave(fact: Answered | Presented, view: View) -> str:
+    lane = view.lanes[fact.agent]
+    took = f"({duration(lane.took or 0.0)}, {lane.turn_tokens:,} tokens)"
+    if isinstance(fact, Answered):
+        return f"answered {'anew ' * (view.state.seats[fact.agent].given > 1)}{took}"
+    return f"presented the final answer {took}" if fact.turn else ""
+
+
+def _because(what: str, why: str) -> str:
+    return f"{what}: {line(why, WIDEST)}" if why else what

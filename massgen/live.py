@@ -1,0 +1,124 @@
+"""The live view: a run as a frame that is redrawn in place, on terminals that can move their cursor."""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Protocol, Self, cast
+
+from rich.console import Console, ConsoleDimensions
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType
+
+from massgen.events import Recorded
+from massgen.frame import ASCII, UNICODE, Frame, paint
+from massgen.messages import Chunk
+from massgen.view import View, summary
+
+FRAMES_PER_SECOND = 8
+BACKLOG = 4_096
+"""Chunks that may wait to be drawn; a terminal that stops taking output (Ctrl-S) loses the later ones."""
+
+
+class Terminal(Protocol):
+    """The stream drawn on. Its failures are its own business."""
+
+    encoding: str
+
+    def write(self, text: str) -> int: ...
+    def flush(self) -> None: ...
+    def wraps(self, stream: object) -> bool: ...
+    def size(self) -> tuple[int, int]: ...
+
+
+class _Whole:
+    """Writes each frame at once and with line wrap off: characters wider than counted are cut, not wrapped, so the
+    frame keeps its height."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self.encoding, self.flush = terminal.encoding, terminal.flush
+
+    def write(self, text: str) -> int:
+        return self._terminal.write(f"\x1b[?2026h\x1b[?7l{text}\x1b[?7h\x1b[?2026l")
+
+    def isatty(self) -> bool:
+        return True
+
+
+class LiveView:
+    """Follows a run in place. The caller's thread only queues; one thread of its own folds and draws, so that a slow
+    terminal never holds up the run."""
+
+    def __init__(self, terminal: Terminal, *, clock: Callable[[], float], session: str = "") -> None:
+        self._terminal, self._clock, self._session = terminal, clock, session
+        self._queue: deque[Recorded | tuple[str, Chunk]] = deque()
+        self._view, self._frame = View(), Frame([])
+        self._size = terminal.size()
+        self._glyphs = UNICODE if terminal.encoding.lower().replace("-", "").startswith("utf") else ASCII
+        self._console = Console(file=cast(IO[str], _Whole(terminal)), force_terminal=True, force_interactive=True)
+        self._live = Live(
+            self._frame,
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=terminal.wraps(sys.stderr),
+        )
+        self._left = threading.Event()
+        self._pool = ThreadPoolExecutor(1, "live-view")
+
+    def fact(self, recorded: Recorded) -> None:
+        if self._drawing.done():
+            self._drawing.result()  # raises what ended the drawing: the log drops this sink and notes it
+        self._queue.append(recorded)
+
+    def delta(self, agent: str, chunk: Chunk) -> None:
+        if len(self._queue) < BACKLOG:
+            self._queue.append((agent, chunk))
+
+    def __enter__(self) -> Self:
+        self._resize()
+        self._live.start()
+        self._drawing = self._pool.submit(self._draw_until_left)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the closing frame and the summary. What goes wrong in drawing them stays in its thread."""
+        self._left.set()
+        self._pool.submit(self._draw, closing=True)
+        self._pool.shutdown()
+        self._live.stop()
+        self._terminal.write("".join(f"{text}\n" for text in summary(self._view, self._clock(), self._session)))
+        self._terminal.flush()
+
+    def _draw_until_left(self) -> None:
+        while not self._left.wait(1 / FRAMES_PER_SECOND):
+            self._draw()
+
+    def _draw(self, *, closing: bool = False) -> None:
+        """Fold what is queued; write only a frame that differs from the one on the screen."""
+        while self._queue:
+            self._fold(self._queue.popleft())
+        self._resize()
+        width, height = self._size
+        frame = paint(self._view, self._clock(), width, height, self._glyphs, closing=closing)
+        if frame != self._frame:
+            self._frame = frame
+            self._live.update(frame, refresh=True)
+
+    def _fold(self, item: Recorded | tuple[str, Chunk]) -> None:
+        if isinstance(item, Recorded):
+            self._view.fact(item)
+        else:
+            self._view.delta(*item)
+
+    def _resize(self) -> None:
+        """Terminals break the old frame's lines anew when they get narrower: erase the rows that this adds."""
+        size = self._terminal.size()
+        added = self._frame.rows(size[0]) - self._frame.rows(self._size[0])
+        if added > 0:
+            up = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * min(added, size[1])
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, *up))
+        self._size, self._console.size = size, ConsoleDimensions(*size)

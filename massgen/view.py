@@ -1,0 +1,290 @@
+"""What a person follows of a run: a fold of its facts and streamed chunks. Every text in it is safe to print."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from massgen.events import (
+    Answered,
+    Asked,
+    Evaluated,
+    Failure,
+    Presented,
+    Recorded,
+    Reprompted,
+    Retried,
+    Said,
+    Spent,
+    Stopped,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+)
+from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from massgen.state import State, apply
+
+KEEP = 4_000
+"""Characters kept of each text: the end of what streams, the beginning of what is settled."""
+
+Phase: TypeAlias = Literal["answering", "voting", "presenting", "done"]
+Mood: TypeAlias = Literal[
+    "waiting", "thinking", "retrying", "answered", "voted", "presenting", "checking", "failed", "dropped", "done"
+]
+
+_UNSAFE = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Controls (so no escape sequence survives), reordering and invisible characters, half surrogates.
+Joiners (U+200C, U+200D) stay: Persian and emoji need them."""
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u]))")
+_COMPLETE = re.compile(rf"(?:[^\\]++|{_ESCAPE.pattern})*+")
+_LETTERS = {"n": "\n", "t": " ", "r": "", "b": "", "f": ""}
+
+
+def safe(text: str) -> str:
+    """`text` without anything that could steer a terminal or deceive the eye."""
+    return _UNSAFE.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    "))
+
+
+def line(text: str, limit: int = KEEP) -> str:
+    """`text` as one safe line of at most `limit` characters."""
+    words = " ".join(safe(text[: 4 * limit]).split())
+    return words if len(words) <= limit else words[: limit - 3] + "..."
+
+
+@dataclass(slots=True)
+class Use:
+    """Model calls and what they used."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0
+    priced: int = 0
+    """How many of the calls have a known cost."""
+
+    def add(self, spent: Spent) -> None:
+        self.calls += 1
+        self.input_tokens += spent.input_tokens
+        self.output_tokens += spent.output_tokens
+        self.cost += spent.cost or 0
+        self.priced += spent.cost is not None
+
+
+@dataclass(slots=True)
+class Lane:
+    """What is shown of one agent, beside its seat in the run's state."""
+
+    model: str
+    text: str = ""
+    """What it streams, or how its turn ended: its answer, its reason for the vote, the cause of the failure."""
+    settled: bool = True
+    """Whether `text` is the latter."""
+    began: float = 0
+    took: float | None = None
+    """How long its last turn lasted; None during a turn."""
+    turn_tokens: int = 0
+    """Output tokens of its last turn."""
+    retry_at: float = 0
+    note: str = ""
+    """The cause of the retry or of the failure."""
+    failure: Failure = "error"
+    use: Use = field(default_factory=Use)
+    _kind: type[Chunk] | None = None
+    _escaped: str = ""
+
+    def begin(self, at: float) -> None:
+        self.text, self.settled, self.note = "", False, ""
+        self.began, self.took, self.turn_tokens, self.retry_at = at, None, 0, 0
+        self._kind, self._escaped = None, ""
+
+    def settle(self, text: str, at: float) -> None:
+        self.text, self.settled, self.took, self.retry_at = safe(text[:KEEP])[:KEEP], True, at - self.began, 0
+
+    def hear(self, chunk: TextDelta | ReasoningDelta | ToolCallDelta) -> None:
+        """Append what streams; reasoning, text and tool calls begin on lines of their own."""
+        self.retry_at = 0
+        if self._kind is not type(chunk):
+            self.text += "\n" if self.text else ""
+            self._kind, self._escaped = type(chunk), ""
+        text = self._arguments(chunk) if isinstance(chunk, ToolCallDelta) else chunk.text
+        self.text += safe(text[-KEEP:])
+        if len(self.text) > KEEP:
+            # Half at once, so that the lines do not break differently at every chunk.
+            self.text = self.text[-KEEP // 2 :]
+
+    def _arguments(self, chunk: ToolCallDelta) -> str:
+        """A tool call's next piece with JSON's escapes resolved; an escape may be split between pieces."""
+        raw = self._escaped + chunk.arguments[-KEEP:]
+        complete = _COMPLETE.match(raw)
+        end = complete.end() if complete and len(raw) - complete.end() < 6 else len(raw)  # longer: not an escape
+        self._escaped = raw[end:]
+        return (f"{chunk.name} " if chunk.name else "") + _ESCAPE.sub(_unescaped, raw[:end])
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else _LETTERS.get(escape[2], escape[2])
+
+
+@dataclass(slots=True)
+class View:
+    """A run as a person follows it. Texts are bounded, so its size does not grow with the length of the streams."""
+
+    state: State = field(default_factory=State)
+    lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
+    use: Use = field(default_factory=Use)
+    question: str = ""
+    began: float = 0
+    ended: float | None = None
+
+    def fact(self, recorded: Recorded) -> None:
+        fact, at = recorded.fact, recorded.at
+        if self.ended is not None:  # a stopped run goes on: the time between does not count
+            self.began, self.ended = self.began + at - self.ended, None
+        self.state = apply(self.state, recorded)
+        match fact:
+            case Asked(question, roster):
+                self.question, self.began = line(question), at
+                self.lanes = {member.id: Lane(line(member.model, 80)) for member in roster}
+            case TurnBegan(agent):
+                self.lanes[agent].begin(at)
+            case Said() | Spent() | Retried() | Reprompted():
+                self._heard(self.lanes[fact.agent], fact, at)
+            case Stopped():
+                self.ended = at
+            case Answered() | Voted() | TurnFailed() | Presented() | Evaluated():
+                self._settled(self.lanes[fact.agent], fact, at)
+            case _:
+                pass
+
+    def delta(self, agent: str, chunk: Chunk) -> None:
+        match chunk:
+            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                if (lane := self.lanes.get(agent)) and not lane.settled:
+                    lane.hear(chunk)
+            case Usage() | Finish():
+                pass
+
+    def _heard(self, lane: Lane, fact: Said | Spent | Retried | Reprompted, at: float) -> None:
+        match fact:
+            case Said(_, _, message):
+                lane.text = safe(message.text[-KEEP:])[-KEEP:] or lane.text
+            case Spent():
+                lane.turn_tokens += fact.output_tokens
+                lane.use.add(fact)
+                self.use.add(fact)
+            case Retried(_, _, cause, delay):
+                lane.retry_at, lane.note = at + delay, line(cause)
+            case Reprompted(_, _, why):
+                lane.note = line(why)
+
+    def _settled(self, lane: Lane, fact: Answered | Voted | TurnFailed | Presented | Evaluated, at: float) -> None:
+        match fact:
+            case TurnFailed(_, _, kind, cause):
+                lane.note, lane.failure = line(cause or kind), kind
+                lane.settle(cause or kind, at)
+            case Answered(content=text) | Voted(reason=text):
+                lane.settle(text, at)
+            case Presented(_, turn, content):
+                lane.settle(content, at if turn else lane.began + (lane.took or 0))
+            case Evaluated():
+                lane.settled, lane.took = True, at - lane.began
+
+    @property
+    def phase(self) -> Phase:
+        if self.ended is not None:
+            return "done"
+        if self.state.chosen:
+            return "presenting"
+        return "voting" if self.state.voting_open else "answering"
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """Counted votes by the author of the answer, as recorded with the choice or as they stand now; most first."""
+        counted = self.state.chosen.tally if self.state.chosen else self.state.tally
+        votes: Counter[str] = Counter()
+        for seq, count in counted.items():
+            votes[self.author(seq)] += count
+        return dict(votes.most_common())
+
+    @property
+    def winner(self) -> str:
+        """Who gave the chosen answer; empty before the choice."""
+        return self.author(self.state.chosen.answer) if self.state.chosen else ""
+
+    @property
+    def answered(self) -> int:
+        """How many agents have a current answer."""
+        return len(self.state.answers)
+
+    def author(self, seq: int) -> str:
+        return self.state.authors.get(seq, f"answer {seq}")
+
+    def elapsed(self, now: float) -> float:
+        return max(0.0, (now if self.ended is None else self.ended) - self.began)
+
+    def mood(self, agent: str, now: float) -> Mood:
+        """What the agent is doing, in one word."""
+        seat, lane = self.state.seats[agent], self.lanes[agent]
+        if seat.left:
+            return "dropped" if lane.failure == "timeout" else "failed"
+        if seat.turn is not None:
+            doing: dict[str, Mood] = {"present": "presenting", "evaluate": "checking"}
+            return "retrying" if lane.retry_at > now else doing.get(seat.purpose, "thinking")
+        if self.state.presented and self.state.presented.agent == agent:
+            return "done"
+        if seat.vote is not None:
+            return "voted"
+        return "answered" if seat.answer is not None else "waiting"
+
+    def status(self, agent: str, now: float) -> str:
+        """What the agent is doing, in a phrase."""
+        seat, lane = self.state.seats[agent], self.lanes[agent]
+        match mood := self.mood(agent, now):
+            case "retrying":
+                return f"retrying in {duration(max(1, round(lane.retry_at - now)))}: {lane.note}"
+            case "failed" | "dropped":
+                return f"{mood}: {lane.note}"
+            case "voted":
+                return f"voted for {self.author(seat.vote or 0)}"
+            case "thinking" | "presenting" | "checking":
+                return f"{mood} {duration(int(max(0, now - lane.began)))}"
+            case _:
+                return mood
+
+
+def duration(seconds: float) -> str:
+    """`2.1 s` (a whole number as `2 s`), `1 m 05 s`, `1 h 05 m`."""
+    if seconds < 59.95:
+        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} m {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} m"
+
+
+def money(use: Use) -> str:
+    """US dollars, with a `+` where some calls have no known cost; empty where none has."""
+    if not use.priced:
+        return ""
+    return f"${use.cost:.{2 if use.cost >= 1 else 4}f}{'+' if use.priced < use.calls else ''}"
+
+
+def summary(view: View, now: float, session: str = "") -> tuple[str, str]:
+    """The two lines that remain after a run: how it ended, and what it took."""
+    state, use = view.state, view.use
+    votes = ", ".join(f"{agent} {count}" for agent, count in view.tally.items())
+    ended = state.stopped.why if state.stopped and view.ended is not None else "interrupted"
+    if state.chosen:
+        verdict = f"Chosen: {view.winner} ({f'votes: {votes}' if votes else state.chosen.why})"
+        verdict += "" if ended == "answered" else f"; stopped: {ended}"
+    else:
+        verdict = f"No answer was chosen: {ended}"
+    took = [
+        f"{use.calls} model call{'s' * (use.calls != 1)}",
+        f"{use.input_tokens:,} tokens in, {use.output_tokens:,} out",
+        *filter(None, [money(use)]),
+        duration(view.elapsed(now) if view.lanes else 0.0),
+        *([f"session {line(session, 80)}"] if session else []),
+    ]
+    return verdict, ", ".join(took)

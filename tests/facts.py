@@ -1,0 +1,143 @@
+"""Builds the facts of plausible runs, with the log's own numbering and a steady clock."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from massgen.events import (
+    Answered,
+    Asked,
+    Ballot,
+    Chosen,
+    Fact,
+    Member,
+    Presented,
+    Purpose,
+    Recorded,
+    Retried,
+    Said,
+    Spent,
+    Stopped,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+    VotingOpened,
+)
+from massgen.messages import Message, Text
+
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+START = 1_790_000_000.0
+QUESTION = "What is the capital of Australia, and why is it not Sydney?"
+ANSWER = "Canberra. It was founded in 1913 as a compromise between the rivals Sydney and Melbourne."
+
+
+@dataclass(slots=True)
+class Run:
+    """A run being written; `at` is its clock."""
+
+    names: tuple[str, ...] = NAMES[:3]
+    at: float = START
+    facts: list[Recorded] = field(default_factory=list[Recorded])
+    turns: dict[str, int] = field(default_factory=dict[str, int])
+    answers: dict[str, int] = field(default_factory=dict[str, int])
+
+    def add(self, fact: Fact, after: float = 0.0) -> int:
+        self.at = round(self.at + after, 3)
+        self.facts.append(Recorded(len(self.facts) + 1, self.at, fact))
+        return len(self.facts)
+
+    def ask(self, question: str = QUESTION) -> "Run":
+        self.add(Asked(question, tuple(Member(name, "openai", f"model-{name[0]}") for name in self.names)))
+        return self
+
+    @property
+    def ballot(self) -> Ballot:
+        return {f"agent{number}": (seq,) for number, seq in enumerate(self.answers.values(), 1)}
+
+    def begin(self, purpose: Purpose, names: Iterable[str] | None = None) -> "Run":
+        for name in self.names if names is None else names:
+            ballot = {} if purpose in ("solo", "answer") else self.ballot
+            self.turns[name] = self.add(TurnBegan(name, purpose, ballot))
+        return self
+
+    def call(self, name: str, text: str, *, seconds: float = 1.5, cost: float | None = 0.0021) -> "Run":
+        turn = self.turns[name]
+        self.add(Said(name, turn, Message("assistant", (Text(text),))), after=seconds)
+        self.add(Spent(name, turn, f"model-{name[0]}", 812, 120, cost, seconds))
+        return self
+
+    def answer(self, name: str, content: str = ANSWER) -> "Run":
+        self.call(name, content)
+        self.answers[name] = self.add(Answered(name, self.turns[name], content))
+        return self
+
+    def vote(self, name: str, author: str, reason: str = "it names the compromise") -> "Run":
+        self.call(name, "", seconds=0.4)
+        self.add(Voted(name, self.turns[name], self.answers[author], reason))
+        return self
+
+    def fail(self, name: str, cause: str) -> "Run":
+        self.add(TurnFailed(name, self.turns[name], "error", cause), after=0.2)
+        return self
+
+    def retry(self, name: str, cause: str, delay: float) -> "Run":
+        self.add(Retried(name, self.turns[name], cause, delay), after=0.1)
+        return self
+
+    def choose(self, author: str, tally: dict[str, int]) -> "Run":
+        counted = {self.answers[name]: votes for name, votes in tally.items()}
+        self.add(Chosen(self.answers[author], counted, "consensus" if tally else "single agent"))
+        return self
+
+    def present(self, name: str, content: str = ANSWER) -> "Run":
+        self.call(name, content)
+        self.add(Presented(name, self.turns[name], content))
+        return self
+
+    def stop(self) -> "Run":
+        self.add(Stopped("answered"))
+        return self
+
+
+def answering(count: int) -> Run:
+    """A run whose agents have just begun."""
+    return Run(NAMES[:count]).ask().begin("solo" if count == 1 else "answer")
+
+
+def voting(count: int) -> Run:
+    """A run whose agents have all answered, and some of whom have voted."""
+    run = answering(count)
+    for name in run.names:
+        run.answer(name)
+    run.add(VotingOpened("all answered"))
+    run.begin("decide")
+    for name in run.names[: (count + 1) // 2]:
+        run.vote(name, "alice")
+    return run
+
+
+def presenting(count: int) -> Run:
+    """A run whose winner presents."""
+    if count == 1:
+        return answering(1).answer("alice").choose("alice", {}).begin("present", ["alice"])
+    run = voting(count)
+    for name in run.names[(count + 1) // 2 :]:
+        run.vote(name, "alice")
+    return run.choose("alice", {"alice": count}).begin("present", ["alice"])
+
+
+def whole(count: int) -> Run:
+    """A run from the question to the final answer."""
+    return presenting(count).present("alice").stop()
+
+
+def troubled() -> Run:
+    """A run with a retry, a failure, and an answer revised after a vote, which that voids."""
+    run = answering(3)
+    run.retry("bob", "HTTP 429 from api.example.org: slow down", 4)
+    run.answer("alice").fail("carol", "HTTP 401 from api.example.org: the key in CAROL_KEY was refused")
+    run.answer("bob", "Canberra.")
+    run.add(VotingOpened("all answered"))
+    run.begin("decide", ["alice", "bob"]).vote("alice", "alice")
+    run.answer("bob", "Canberra, chosen in 1908 and founded in 1913.").begin("decide", ["alice", "bob"])
+    run.vote("alice", "bob", "dates both steps").vote("bob", "bob", "")
+    return run.choose("bob", {"bob": 2}).begin("present", ["bob"]).present("bob").stop()

@@ -1,0 +1,292 @@
+"""The fold behind the display: what a person is told after each kind of fact."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from massgen.events import (
+    Answered,
+    Asked,
+    Chosen,
+    Evaluated,
+    Fact,
+    Informed,
+    Member,
+    Presented,
+    Recorded,
+    Reprompted,
+    Retried,
+    Said,
+    Spent,
+    Stopped,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+    VotingOpened,
+)
+from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage
+from massgen.view import KEEP, Use, View, duration, line, money, safe, summary
+from tests.facts import ANSWER, START, Run, answering, presenting, troubled, voting, whole
+
+
+def viewed(run: Run) -> View:
+    view = View()
+    for recorded in run.facts:
+        view.fact(recorded)
+    return view
+
+
+def statuses(run: Run, later: float = 0.0) -> list[str]:
+    view = viewed(run)
+    return [view.status(agent, run.at + later) for agent in view.lanes]
+
+
+def test_agents_wait_until_their_turn_begins_and_then_think() -> None:
+    assert statuses(Run().ask()) == ["waiting"] * 3
+    assert statuses(answering(3), 2.9) == ["thinking 2 s"] * 3
+
+
+def test_a_view_of_nothing_can_be_asked_everything() -> None:
+    view = View()
+    view.delta("alice", TextDelta("early"))
+    assert (view.phase, view.tally, view.winner, view.answered) == ("answering", {}, "", 0)
+    assert summary(view, START) == ("No answer was chosen: interrupted", "0 model calls, 0 tokens in, 0 out, 0.0 s")
+
+
+def test_an_answer_settles_the_agents_text_and_time() -> None:
+    view = viewed(answering(3).answer("alice"))
+    lane = view.lanes["alice"]
+    assert (view.status("alice", START + 9), view.answered, view.phase) == ("answered", 1, "answering")
+    assert (lane.text, lane.took, lane.turn_tokens, lane.use.calls) == (ANSWER, 1.5, 120, 1)
+
+
+def test_votes_are_shown_by_author_and_counted() -> None:
+    run = voting(3)
+    view = viewed(run)
+    assert statuses(run) == ["voted for alice", "voted for alice", "thinking 0 s"]
+    assert (view.phase, view.tally, view.lanes["bob"].text) == ("voting", {"alice": 2}, "it names the compromise")
+
+
+def test_a_new_answer_voids_the_votes_that_did_not_see_it() -> None:
+    run = voting(3).answer("carol", "Canberra!!")
+    view = viewed(run)
+    assert statuses(run) == ["answered"] * 3
+    assert view.tally == {}
+
+
+def test_the_winner_presents_and_is_done() -> None:
+    assert statuses(presenting(3))[0] == "presenting 0 s"
+    view = viewed(presenting(3))
+    assert (view.phase, view.winner, view.tally) == ("presenting", "alice", {"alice": 3})
+    assert statuses(whole(3)) == ["done", "voted for alice", "voted for alice"]
+    assert viewed(whole(3)).phase == "done"
+
+
+def test_an_answer_taken_as_it_stands_costs_no_time() -> None:
+    run = answering(1).answer("alice").choose("alice", {})
+    run.add(Presented("alice", None, ANSWER), after=30)
+    view = viewed(run)
+    assert (view.status("alice", run.at), view.lanes["alice"].took) == ("done", 1.5)
+
+
+def test_a_retry_counts_down_and_ends_with_the_next_word() -> None:
+    run = answering(3).retry("bob", "HTTP 429: slow\ndown", 4)
+    view = viewed(run)
+    assert view.status("bob", run.at + 1) == "retrying in 3 s: HTTP 429: slow down"
+    assert view.mood("bob", run.at + 4) == "thinking"
+    view.delta("bob", TextDelta("now"))
+    assert view.mood("bob", run.at + 1) == "thinking"
+
+
+def test_a_failed_agent_names_its_cause_and_a_late_one_is_dropped() -> None:
+    run = answering(3).fail("bob", "HTTP 401")
+    run.add(TurnFailed("carol", run.turns["carol"], "timeout", ""))
+    assert statuses(run) == ["thinking 0 s", "failed: HTTP 401", "dropped: timeout"]
+
+
+def test_a_cancelled_turn_leaves_the_agent_as_it_was() -> None:
+    run = answering(3).answer("alice").begin("decide", ["alice"])
+    run.add(TurnFailed("alice", run.turns["alice"], "cancelled", "the vote was over"))
+    assert statuses(run)[0] == "answered"
+
+
+def test_a_check_of_the_final_answer_may_send_the_team_back() -> None:
+    run = whole(3).begin("evaluate", ["alice"])
+    assert statuses(run)[0] == "checking 0 s"
+    run.add(Evaluated("alice", run.turns["alice"], "restart", "no source", "cite one"), after=1)
+    view = viewed(run)
+    assert statuses(run) == ["waiting"] * 3
+    assert (view.phase, view.winner, view.answered, view.lanes["alice"].took) == ("answering", "", 0, 1.0)
+
+
+def test_a_resumed_run_does_not_count_the_time_between() -> None:
+    run = answering(3)
+    run.add(Stopped("interrupted"), after=5)
+    assert viewed(run).elapsed(run.at + 60) == 5
+    run.add(TurnFailed("alice", run.turns["alice"], "interrupted", "interrupted"), after=3600)
+    view = viewed(run)
+    assert (view.phase, view.elapsed(run.at + 2)) == ("answering", 7)
+
+
+def test_a_reprompted_agent_and_one_shown_news_keep_thinking() -> None:
+    run = answering(3).answer("alice")
+    run.add(Reprompted("bob", run.turns["bob"], "call a tool"))
+    run.add(Informed("bob", run.turns["bob"], run.ballot))
+    assert (statuses(run)[1], viewed(run).lanes["bob"].note) == ("thinking 1 s", "call a tool")
+
+
+def test_streamed_text_is_replaced_by_what_was_said() -> None:
+    run = answering(1)
+    view = viewed(run)
+    for chunk in (ReasoningDelta("hm"), TextDelta("Can"), TextDelta("berra"), Usage(), Finish("stop")):
+        view.delta("alice", chunk)
+    assert view.lanes["alice"].text == "hm\nCanberra"
+    view.fact(Recorded(3, run.at, Said("alice", 2, Message("assistant", (Text("Canberra."),)))))
+    assert view.lanes["alice"].text == "Canberra."
+    view.fact(Recorded(4, run.at, Said("alice", 2, Message("assistant", ()))))
+    assert view.lanes["alice"].text == "Canberra."
+
+
+def test_chunks_that_come_after_the_turn_change_nothing() -> None:
+    view = viewed(answering(1).answer("alice"))
+    view.delta("alice", TextDelta("late"))
+    view.delta("nobody", TextDelta("lost"))
+    assert view.lanes["alice"].text == ANSWER
+
+
+@given(st.text(st.characters(codec="utf-8")), st.integers(1, 7), st.booleans())
+def test_a_tool_call_is_read_as_text_however_its_pieces_are_cut(text: str, step: int, ascii_only: bool) -> None:
+    view = viewed(answering(1))
+    raw = json.dumps(text[: KEEP // 12], ensure_ascii=ascii_only)
+    view.delta("alice", ToolCallDelta(0, "id", "new_answer"))
+    for start in range(0, len(raw), step):
+        view.delta("alice", ToolCallDelta(0, arguments=raw[start : start + step]))
+    whole_call = viewed(answering(1))
+    whole_call.delta("alice", ToolCallDelta(0, "id", "new_answer", raw))
+    assert view.lanes["alice"].text == whole_call.lanes["alice"].text
+    if text.isprintable() and text.isascii():
+        assert view.lanes["alice"].text == f'new_answer "{text}"'
+
+
+def test_what_only_looks_like_an_escape_is_shown_as_it_is() -> None:
+    view = viewed(answering(1))
+    for piece in ("\\", "uXYZ and ", "more\\"):
+        view.delta("alice", ToolCallDelta(0, arguments=piece))
+    assert view.lanes["alice"].text == "\\uXYZ and more"
+
+
+def test_a_split_unicode_escape_is_one_letter() -> None:
+    view = viewed(answering(1))
+    for piece in ('{"a": "caf\\', "u00", 'e9"}'):
+        view.delta("alice", ToolCallDelta(0, arguments=piece))
+    assert view.lanes["alice"].text == '{"a": "café"}'
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[2J\x1b]0;title\x07x", "[2J]0;titlex"),
+        ("a\x9b31mb", "a31mb"),
+        ("txt\u202egnp.exe", "txtgnp.exe"),
+        ("\u2066iso\u2069late\u061c", "isolate"),
+        ("in\u200bvi\ufeffsi\U000e0041ble", "invisible"),
+        ("half \ud83d pair", "half  pair"),
+        ("one\r\ntwo\rthree\tfour", "one\ntwo\nthree    four"),
+        ("日本語 שלום n\u200cj \U0001f468\u200d\U0001f469", "日本語 שלום n\u200cj \U0001f468\u200d\U0001f469"),
+    ],
+)
+def test_text_cannot_steer_the_terminal_or_deceive_the_eye(hostile: str, shown: str) -> None:
+    assert safe(hostile) == shown
+
+
+def test_a_line_is_one_line_and_bounded() -> None:
+    assert line("a\n b\t\tc ") == "a b c"
+    assert line("x" * 500, 10) == "xxxxxxx..."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(2.14, "2.1 s"), (7, "7 s"), (59.96, "1 m 00 s"), (75, "1 m 15 s"), (3900, "1 h 05 m")],
+)
+def test_durations_read_naturally(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_money_says_what_it_does_not_know() -> None:
+    assert money(Use(calls=2)) == ""
+    assert money(Use(calls=2, cost=0.0123, priced=2)) == "$0.0123"
+    assert money(Use(calls=2, cost=1.5, priced=1)) == "$1.50+"
+
+
+def test_the_summary_tells_the_winner_and_the_cost_in_two_lines() -> None:
+    view = viewed(whole(3))
+    assert summary(view, 0, "20260101-demo") == (
+        "Chosen: alice (votes: alice 3)",
+        "7 model calls, 5,684 tokens in, 840 out, $0.0147, 7.2 s, session 20260101-demo",
+    )
+    assert summary(viewed(whole(1)), 0)[0] == "Chosen: alice (single agent)"
+
+
+def test_the_summary_tells_why_a_run_ended_early() -> None:
+    run = presenting(3)
+    run.add(Stopped("timeout"))
+    assert summary(viewed(run), 0)[0] == "Chosen: alice (votes: alice 3); stopped: timeout"
+    run = answering(1).fail("alice", "HTTP 401")
+    run.add(Stopped("all failed"))
+    assert summary(viewed(run), 0)[0] == "No answer was chosen: all failed"
+
+
+def test_a_troubled_run_ends_readable() -> None:
+    assert statuses(troubled()) == ["voted for bob", "done", "failed: " + viewed(troubled()).lanes["carol"].note]
+
+
+_names = st.sampled_from(["alice", "bob"])
+_text = st.one_of(st.text(max_size=40), st.just("x\t" * 5_000), st.just("\\u12"))
+_seq = st.integers(1, 30)
+_seconds = st.floats(0, 1e6)
+_ballot = st.dictionaries(st.sampled_from(["agent1", "agent2"]), st.tuples(_seq), min_size=1)
+_fact = st.one_of(
+    st.builds(TurnBegan, _names, st.sampled_from(["solo", "answer", "decide", "present", "evaluate"]), _ballot),
+    st.builds(Informed, _names, _seq, _ballot),
+    st.builds(Said, _names, _seq, st.builds(Message, st.just("assistant"), st.tuples(st.builds(Text, _text)))),
+    st.builds(Spent, _names, _seq, _text, _seq, _seq, st.none() | _seconds, _seconds),
+    st.builds(Retried, _names, _seq, _text, _seconds),
+    st.builds(Reprompted, _names, _seq, _text),
+    st.builds(Answered, _names, _seq, _text),
+    st.builds(Voted, _names, _seq, _seq, _text),
+    st.builds(TurnFailed, _names, _seq, st.sampled_from(["error", "timeout", "cancelled", "interrupted"]), _text),
+    st.builds(VotingOpened, st.just("all answered")),
+    st.builds(Chosen, _seq, st.dictionaries(_seq, _seq), st.just("consensus")),
+    st.builds(Presented, _names, st.none() | _seq, _text),
+    st.builds(Evaluated, _names, st.none() | _seq, st.sampled_from(["submit", "restart"]), _text),
+    st.builds(Stopped, st.sampled_from(["answered", "timeout"])),
+)
+_chunk = st.one_of(
+    st.builds(TextDelta, _text), st.builds(ReasoningDelta, _text), st.builds(ToolCallDelta, _seq, arguments=_text)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_fact | st.tuples(_names, _chunk), max_size=40), st.floats(0, 100))
+def test_whatever_happens_the_view_can_be_read_and_stays_small(
+    items: list[Fact | tuple[str, Chunk]], later: float
+) -> None:
+    view = View()
+    roster = (Member("alice", "openai", "m"), Member("bob", "openai", "m"))
+    view.fact(Recorded(1, START, Asked("why?", roster)))
+    for seq, item in enumerate(items, 2):
+        match item:
+            case (agent, chunk):
+                view.delta(agent, chunk)
+            case Voted():  # the log holds votes for current answers only
+                for answer in [*view.state.answers][item.choice % 2 :][:1]:
+                    view.fact(Recorded(seq, START + seq, replace(item, choice=answer)))
+            case fact:
+                view.fact(Recorded(seq, START + seq, fact))
+        now = START + seq + later
+        assert all(safe(view.status(agent, now)) == view.status(agent, now) for agent in view.lanes)
+        assert all("\n" not in text for text in summary(view, now))
+        assert all(max(len(lane.text), len(lane.note)) <= KEEP for lane in view.lanes.values())
