@@ -1,0 +1,213 @@
+"""Every provider that is not reached directly, through litellm; its only importer.
+
+litellm costs 2-3 s to import, so it is imported at the first call (or by `preload`), in a thread. It keeps clients, a
+logging worker and tasks of its own per event loop: the last gateway closed on a loop ends them.
+"""
+
+import asyncio
+import functools
+import importlib
+import logging
+import os
+import re
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from massgen.backends import Request
+from massgen.backends.failures import Caller
+from massgen.backends.wire import wire_messages, wire_tools
+from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+
+T = TypeVar("T")
+
+_BOILERPLATE = re.compile(
+    r"Give Feedback / Get Help|LiteLLM\.Info:|To drop these, set|If you want to use these params|Original exception:"
+)
+"""Where litellm's advice about litellm begins."""
+
+_WRAPPING = re.compile(r"^(?:litellm\.)?[A-Za-z]*(?:Error|Exception|Timeout)(?: Error)?\s*[:-]\s*")
+"""The class names litellm puts before the provider's words, once per layer."""
+
+_open_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, set["Gateway"]] = WeakKeyDictionary()
+
+
+@functools.cache
+def preload() -> threading.Thread:
+    """Start importing litellm in a thread (the first time; returned), so that the first call finds it there."""
+    thread = threading.Thread(target=_litellm, name="import-litellm", daemon=True)
+    thread.start()
+    return thread
+
+
+@functools.cache
+def _litellm() -> Any:
+    # Else the import fetches a price list over the network, and reads a .env file massgen was not told of.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm
+
+    loaded: Any = litellm
+    loaded.suppress_debug_info = True  # it would print "Give Feedback / Get Help" to stdout
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [logging.NullHandler()]
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL)
+    loaded.token_counter(model="", text="")  # loads its tokenizer, 0.3 s, here instead of on the event loop
+    return loaded
+
+
+async def _loaded() -> Any:
+    if _litellm.cache_info().currsize:
+        return _litellm()
+    return await asyncio.to_thread(_litellm)
+
+
+class Gateway:
+    """The model that litellm knows as `model`, e.g. `anthropic/claude-...`. One attempt per call: retrying is the caller's.
+
+    `options`: `temperature`, `max_tokens`, `top_p`, `seed`, `stop` and `extra_body`; those that are None are left out.
+    A silence of `stall_timeout` seconds, before the first chunk or between two, breaks the call off. Errors name the model
+    as `label`, and `key_name` as the variable that holds its key.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        stall_timeout: float = 120.0,
+        label: str = "",
+        key_name: str = "",
+    ) -> None:
+        self._model, self._stall_timeout = model, stall_timeout
+        self._caller = Caller(label or model, base_url or "its provider", api_key or "", key_name)
+        given = {"api_key": api_key, "base_url": base_url, **(options or {})}
+        self._settings = {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The reply in chunks; raises `BackendError`. `cost` is litellm's price list's, None where it has none."""
+        litellm = await _loaded()
+        _open_gateways.setdefault(asyncio.get_running_loop(), set()).add(self)
+        stream = await self._guarded(litellm.acompletion(**self._arguments(request)))
+        usage, finish = None, Finish("stop")
+        try:
+            while (chunk := await self._guarded(anext(stream, None))) is not None:
+                for piece in _deltas(chunk):
+                    yield piece
+                finish = _finish(chunk) or finish
+                if reported := getattr(chunk, "usage", None):
+                    usage = _usage(litellm, self._model, reported)
+        finally:
+            await stream.aclose()
+        if usage:
+            yield usage
+        yield finish
+
+    async def aclose(self) -> None:
+        loop = asyncio.get_running_loop()
+        gateways = _open_gateways.get(loop, set["Gateway"]())
+        if self not in gateways:
+            return
+        gateways.discard(self)
+        if not gateways:
+            await _release(_litellm(), loop)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        # drop_params stays off: a setting the model does not have is an error that names it, not silently ignored,
+        # and tools are never dropped (an agent that cannot act would only be asked again).
+        arguments: dict[str, Any] = {
+            "model": self._model,
+            "messages": wire_messages(request.messages),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "num_retries": 0,
+            "max_retries": 0,
+            "timeout": 2 * self._stall_timeout,  # ours ends the call first
+            **self._settings,
+        }
+        if request.tools:
+            arguments["tools"] = wire_tools(request.tools)
+        if request.schema is not None:
+            schema = {"name": "reply", "schema": request.schema, "strict": True}
+            arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return arguments
+
+    async def _guarded(self, awaitable: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._stall_timeout):
+                return await awaitable
+        except TimeoutError as error:
+            raise self._caller.exception(error, self._stall_timeout) from None
+        except Exception as error:  # noqa: BLE001 - whatever failed in the code of 100 providers; the cause may hold the key
+            status = int(getattr(error, "status_code", None) or 500)
+            raise self._caller.status(status, _headers(error), _provider_text(error).encode()) from None
+
+
+def _deltas(chunk: Any) -> Iterator[Chunk]:
+    for choice in chunk.choices[:1]:
+        delta = choice.delta
+        if reasoning := getattr(delta, "reasoning_content", None):
+            yield ReasoningDelta(reasoning)
+        if delta.content:
+            yield TextDelta(delta.content)
+        for call in delta.tool_calls or ():
+            function = call.function
+            yield ToolCallDelta(call.index, call.id or "", function.name or "", function.arguments or "")
+
+
+def _finish(chunk: Any) -> Finish | None:
+    reasons = [choice.finish_reason for choice in chunk.choices if choice.finish_reason]
+    return Finish(reasons[0]) if reasons else None
+
+
+def _usage(litellm: Any, model: str, usage: Any) -> Usage:
+    try:
+        cost = sum(litellm.cost_per_token(model=model, usage_object=usage))
+    except Exception:  # noqa: BLE001 - an unlisted model raises one of several, depending on its provider
+        cost = 0.0
+    # Its price list says 0 for some models that cost money: 0 means unknown.
+    return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cost or None)
+
+
+def _provider_text(error: Exception) -> str:
+    """What the provider said, without litellm's own words."""
+    cause = getattr(error, "original_exception", None) or error
+    text = _BOILERPLATE.split(str(getattr(cause, "message", cause)))[0].strip()
+    while text != (inner := _WRAPPING.sub("", text, count=1)):
+        text = inner
+    too_long = type(cause).__name__ == "ContextWindowExceededError"
+    return f"context window exceeded: {text}" if too_long else text or type(cause).__name__
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """The headers of the provider's response: litellm keeps them beside a response of its own making, or in it."""
+    response = getattr(error, "response", None)
+    return getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+
+
+async def _release(litellm: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """End what litellm keeps on `loop`: its logging worker, its tasks, and the clients it cached under the loop's id."""
+    await importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER.stop()
+    tasks = [task for task in asyncio.all_tasks(loop) if _is_litellms(task)]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    clients: dict[str, Any] = litellm.in_memory_llm_clients_cache.cache_dict
+    for key in [key for key in clients if key.endswith(f"-{id(loop)}")]:
+        client = clients.pop(key)
+        close: Callable[[], Awaitable[None]] = getattr(client, "aclose", None) or client.close
+        await close()
+
+
+def _is_litellms(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and f"{os.sep}litellm{os.sep}" in code.co_filename

@@ -1,0 +1,302 @@
+"""The gateway, through the real litellm, against a loopback server."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+import textwrap
+import time
+from email.utils import formatdate
+
+import pytest
+
+from massgen import messages
+from massgen.backends import Request, Tool
+from massgen.backends.gateway import Gateway, preload
+from massgen.errors import BackendError
+from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from tests.providers import Policy, Simulator, call, cut, fault, hang, say
+
+pytestmark = [
+    pytest.mark.timeout(60),  # importing litellm takes seconds
+    # pydantic's words on litellm's models; litellm filters them on import, and pytest undoes that.
+    pytest.mark.filterwarnings("ignore:Accessing the '.*' attribute on the instance is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier"),
+]
+
+KEY = "sk-secret-0123456789"
+HELLO = Request([messages.user("Hello")])
+VOTE = Tool("vote", "Votes.", {"type": "object", "properties": {"agent_id": {"type": "string"}}})
+
+
+def gateway(sim: Simulator, model: str = "openai/some-model", **settings: object) -> Gateway:
+    return Gateway(model, api_key=KEY, base_url=sim.base_url, **settings)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    """litellm is imported and has made its first call, which imports more: a silence measured later is the server's."""
+    preload().join()
+    asyncio.run(reply(lambda _: say("Hi")))
+
+
+async def chunks(backend: Gateway, request: Request = HELLO) -> list[Chunk]:
+    return [chunk async for chunk in backend.stream(request)]
+
+
+async def reply(policy: Policy, request: Request = HELLO, model: str = "openai/some-model") -> list[Chunk]:
+    async with Simulator(policy) as sim:
+        backend = gateway(sim, model)
+        try:
+            return await chunks(backend, request)
+        finally:
+            await backend.aclose()
+
+
+async def failure(policy: Policy, **settings: object) -> BackendError:
+    async with Simulator(policy) as sim:
+        backend = gateway(sim, **settings)
+        with pytest.raises(BackendError) as caught:
+            await chunks(backend)
+        await backend.aclose()
+        assert len(sim.calls) == 1, "a failed call is not repeated here"
+        return caught.value
+
+
+async def test_text_and_reasoning_arrive_in_pieces_and_the_reply_ends_with_usage_and_finish() -> None:
+    got = await reply(lambda _: say("Good morning", reasoning="Hm.", chunks=2))
+    assert got == [
+        ReasoningDelta("Hm."),
+        TextDelta("Good m"),
+        TextDelta("orning"),
+        Usage(input_tokens=7, output_tokens=5),
+        Finish("stop"),
+    ]
+
+
+async def test_tool_calls_arrive_in_pieces_with_id_and_name_once() -> None:
+    got = await reply(lambda _: call("vote", agent_id="agent1"), Request([messages.user("Vote")], [VOTE]))
+    assert [chunk for chunk in got if isinstance(chunk, ToolCallDelta)] == [
+        ToolCallDelta(0, "call_0", "vote", ""),
+        ToolCallDelta(0, "", "", '{"agent_id": "agent1"}'),
+    ]
+    assert got[-1] == Finish("tool_calls")
+
+
+async def test_the_request_carries_the_conversation_the_tools_the_schema_and_the_options() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    image = messages.Media("image", "image/png", data="aGk=")
+    request = Request([messages.system("Be brief."), messages.user("Look", (image,))], [VOTE], schema)
+    options = {"temperature": 0.5, "seed": 7, "max_tokens": None, "extra_body": {"top_k": 3}}
+    async with Simulator(lambda _: say("{}")) as sim:
+        backend = gateway(sim, options=options)
+        await chunks(backend, request)
+        await backend.aclose()
+        (sent,) = sim.calls
+    assert sent.headers["Authorization"] == f"Bearer {KEY}"
+    body = sent.body
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+    assert "data:image/png;base64,aGk=" in str(body["messages"][1])
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["vote"]
+    assert body["response_format"]["json_schema"]["schema"] == schema
+    assert (body["temperature"], body["seed"], body["top_k"]) == (0.5, 7, 3)
+    assert "max_tokens" not in body
+    assert body["stream_options"] == {"include_usage": True}
+
+
+async def test_a_listed_model_has_a_price_and_any_other_has_none() -> None:
+    priced, unlisted = await reply(lambda _: say("Hi"), model="openai/gpt-4o-mini"), await reply(lambda _: say("Hi"))
+    assert next(chunk.cost for chunk in priced if isinstance(chunk, Usage)) == pytest.approx(7 * 0.15e-6 + 5 * 0.6e-6)
+    assert Usage(7, 5, None) in unlisted
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
+async def test_a_passing_failure_is_transient_and_says_when_to_try_again(status: int) -> None:
+    error = await failure(lambda _: fault(status=status, message="Busy.", headers={"retry-after": "7"}))
+    assert (error.transient, error.retry_after) == (True, 7.0)
+    assert error.what == f"Busy. (status {status})"
+    assert error.where.startswith("openai/some-model at http://127.0.0.1:")
+
+
+async def test_a_date_in_retry_after_becomes_seconds_from_now() -> None:
+    later = formatdate(time.time() + 30, usegmt=True)
+    error = await failure(lambda _: fault(status=429, headers={"retry-after": later}))
+    assert error.retry_after == pytest.approx(30, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(400, "settings"), (401, "SOME_KEY"), (403, "access"), (404, "base_url"), (422, "settings")]
+)
+async def test_a_lasting_failure_is_permanent_and_says_what_to_do(status: int, remedy: str) -> None:
+    error = await failure(lambda _: fault(status=status, message=f"No.\n You sent {KEY}."), key_name="SOME_KEY")
+    assert (error.transient, error.retry_after) == (False, None)
+    assert error.what == f"No. You sent ***. (status {status})"
+    assert remedy in error.fix
+
+
+async def test_a_429_for_want_of_credit_is_permanent() -> None:
+    error = await failure(lambda _: fault(status=429, message="You exceeded your quota, check your billing."))
+    assert not error.transient
+    assert "credit" in error.fix
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["This model's maximum context length is 8192 tokens.", "string too long. Expected a string with maximum length 9"],
+)
+async def test_a_prompt_longer_than_the_context_window_is_to_be_shortened(said: str) -> None:
+    error = await failure(lambda _: fault(status=400, message=said))
+    assert not error.transient
+    assert "context window exceeded" in error.what
+    assert "Shorten" in error.fix
+
+
+async def test_a_long_error_is_cut() -> None:
+    error = await failure(lambda _: fault(status=500, message="x" * 9_000))
+    assert len(error.what) < 330
+
+
+async def test_a_setting_the_model_does_not_have_is_named_without_litellms_own_advice() -> None:
+    backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, options={"seed": 1}, label="claude")
+    with pytest.raises(
+        BackendError, match=r"claude at its provider: anthropic does not support parameters: \['seed'\]"
+    ) as caught:
+        await chunks(backend)
+    assert not caught.value.transient
+    assert "drop_params" not in str(caught.value)
+    await backend.aclose()
+
+
+async def test_an_unknown_provider_is_a_permanent_failure() -> None:
+    backend = Gateway("nowhere/at-all")
+    with pytest.raises(BackendError, match="nowhere/at-all") as caught:
+        await chunks(backend)
+    assert not caught.value.transient
+    await backend.aclose()
+
+
+async def test_an_unreachable_server_is_a_transient_failure() -> None:
+    async with Simulator(lambda _: say("Hi")) as sim:
+        backend = gateway(sim)
+    with pytest.raises(BackendError) as caught:
+        await chunks(backend)
+    assert caught.value.transient
+    await backend.aclose()
+
+
+async def test_a_connection_cut_in_the_middle_is_a_transient_failure() -> None:
+    error = await failure(lambda _: cut(after=3))
+    assert error.transient
+    assert "litellm" not in str(error)
+
+
+@pytest.mark.parametrize("after", [0, 3])
+async def test_silence_breaks_the_call_off_and_closes_its_connection(after: int) -> None:
+    async with Simulator(lambda _: hang(after)) as sim:
+        backend = gateway(sim, stall_timeout=0.3)
+        with pytest.raises(BackendError, match=r"silent for 0\.3 s") as caught:
+            await chunks(backend)
+        assert caught.value.transient
+        await sim.until(lambda: sim.calls[0].disconnected)
+        await backend.aclose()
+
+
+async def test_cancelling_closes_the_connection() -> None:
+    begun = asyncio.Event()
+
+    async def follow(backend: Gateway) -> None:
+        async for _ in backend.stream(HELLO):
+            begun.set()
+
+    async with Simulator(lambda _: hang(after=3)) as sim:
+        backend = gateway(sim)
+        task = asyncio.create_task(follow(backend))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await sim.until(lambda: sim.calls[0].disconnected)
+        await backend.aclose()
+
+
+async def test_closing_one_gateway_leaves_the_others_working_and_closing_all_leaves_no_task_behind() -> None:
+    async with Simulator(lambda _: say("Hi")) as sim:
+        one, other = gateway(sim), gateway(sim)
+        await asyncio.gather(chunks(one), chunks(other))
+        await one.aclose()
+        await one.aclose()
+        assert TextDelta("Hi") in await chunks(other)
+        await other.aclose()
+        assert not [task for task in asyncio.all_tasks() if "litellm" in repr(task.get_coro())]
+        again = gateway(sim)
+        assert TextDelta("Hi") in await chunks(again)
+        await again.aclose()
+
+
+async def test_calls_in_a_row_share_one_connection() -> None:
+    async with Simulator(lambda _: say("Hi")) as sim:
+        backend = gateway(sim)
+        for _ in range(3):
+            await chunks(backend)
+        await backend.aclose()
+        assert len(sim.connections) == 1
+
+
+async def test_its_logger_stays_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    await failure(lambda _: fault(status=500))
+    assert logging.getLogger("LiteLLM").getEffectiveLevel() >= logging.CRITICAL
+    assert not [record for record in caplog.records if "litellm" in record.name.lower()]
+
+
+def test_the_model_is_named_for_people() -> None:
+    assert Gateway("gemini/gemini-2.5-flash").model == "gemini/gemini-2.5-flash"
+
+
+WHOLE_LIFE = """
+    import asyncio, sys
+
+    def watch(event, args):
+        if event == "socket.connect" and args[1][0] not in ("127.0.0.1", "::1"):
+            print("connects to", args[1])
+        if event == "socket.getaddrinfo" and args[0] not in ("127.0.0.1", "::1", "localhost"):
+            print("looks up", args[0])
+
+    sys.addaudithook(watch)
+
+    from massgen import messages
+    from massgen.backends import Request
+    from massgen.backends.gateway import Gateway, preload
+    from massgen.errors import BackendError
+
+    assert "litellm" not in sys.modules, "litellm loads only where it is used"
+    preload()
+
+    async def main(base_url):
+        for model in ("openai/fine", "openai/broken"):
+            backend = Gateway(model, api_key="none", base_url=base_url)
+            try:
+                async for _ in backend.stream(Request([messages.user("Hello")])):
+                    pass
+            except BackendError:
+                assert model == "openai/broken"
+            await backend.aclose()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+
+    asyncio.run(main(sys.argv[1]))
+"""
+
+
+SHOW_WARNINGS = ("-W", "always::ResourceWarning", "-W", "always::RuntimeWarning")
+"""Of what was not closed, and what was never awaited."""
+
+
+async def test_a_process_speaks_only_to_its_server_says_nothing_and_ends_without_a_warning() -> None:
+    async with Simulator(lambda asked: fault(status=500) if asked.model == "broken" else say("Hi")) as sim:
+        command = [sys.executable, *SHOW_WARNINGS, "-c", textwrap.dedent(WHOLE_LIFE), sim.base_url]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_preloading_again_starts_no_second_import() -> None:
+    assert preload() is preload()
