@@ -1,7 +1,5 @@
 """The command line: parse, call, print. No logic and no heavy import lives here."""
 
-import asyncio
-import difflib
 import os
 import signal
 import sys
@@ -44,6 +42,8 @@ def ask(question: tuple[str, ...], config: str | None, as_json: bool, no_display
     without any provider's key in the environment, the team runs on a small model embedded in massgen.
     """
     text = _question(question)
+    import asyncio
+
     from massgen.app import arun, resolve
     from massgen.display import open_display
 
@@ -143,6 +143,8 @@ def _question(words: tuple[str, ...]) -> str:
 
 def _refuse_mistyped_command(word: str) -> None:
     """A question costs money; a mistyped command must not become one."""
+    import difflib
+
     if close := difflib.get_close_matches(word, COMMANDS, 1, 0.8):
         raise UsageError(
             f"no command is called {word!r}; did you mean {close[0]!r}?", fix="A question of one word: pipe it in."

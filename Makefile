@@ -1,0 +1,49 @@
+# Everything here sets itself up in .venv; all it needs is Python 3.11+, git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+QUESTION ?= What is the tallest mountain on Earth, and on which border does it stand?
+
+.PHONY: demo test check fix bench docs-update clean
+
+demo: .venv/local  ## a team of three answers a question on the embedded model
+	$(BIN)/massgen --config @examples/quickstart "$(QUESTION)"
+
+test: .venv/dev  ## every test, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: .venv/dev  ## the whole bar: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/python -m tests.handbook.generate --check
+	$(MAKE) --no-print-directory test
+
+fix: .venv/dev  ## format, and mend what can be mended by itself
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: .venv/dev  ## measure against the physical limit and peers, as ratios
+	$(BIN)/python -m benchmarks $(BENCH)
+
+docs-update: .venv/dev  ## write the generated pages of the handbook anew
+	$(BIN)/python -m tests.handbook.generate
+	git --no-pager diff --stat -- handbook
+
+clean:
+	rm -rf .venv .bench build dist .pytest_cache .ruff_cache .hypothesis .coverage*
+
+.venv/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "massgen needs Python 3.11 or newer; this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/local: .venv/pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[local]"
+	touch $@
+
+.venv/dev: .venv/pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[local,dev]"
+	touch $@ .venv/local

@@ -1,0 +1,72 @@
+"""Runs the command `massgen` as a user does: a process of its own, against a loopback provider."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+SECONDS = 8.0
+"""No command in the tests takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_config(path: Path, base_url: str, agents: int = 3, **sections: Any) -> Path:
+    """A team `m1`, `m2`, ... on the provider at `base_url`; `sections` go beside `agents`."""
+    team = [
+        {"id": f"m{n}", "backend": {"type": "chatcompletion", "model": f"m{n}", "base_url": base_url}}
+        for n in range(1, agents + 1)
+    ]
+    path.write_text(yaml.safe_dump({"agents": team, **sections}))
+    return path
+
+
+@asynccontextmanager
+async def started(
+    *arguments: str, env: Mapping[str, str] | None = None, program: tuple[str, ...] = ("-m", "massgen"), **how: Any
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """The command, running; whatever is left of it is killed at the end."""
+    pipes = {name: asyncio.subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *program, *arguments), **{**pipes, **how}, env={**os.environ, **(env or {})}
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def massgen(*arguments: str, stdin: bytes | None = b"", **how: Any) -> Ran:
+    """Run the command to its end."""
+    async with started(*arguments, **how) as process:
+        return await ended(process, stdin)
+
+
+async def ended(process: asyncio.subprocess.Process, stdin: bytes | None = None) -> Ran:
+    async with asyncio.timeout(SECONDS):
+        out, err = await process.communicate(stdin)
+    return Ran(process.returncode or 0, (out or b"").decode(), (err or b"").decode())
+
+
+def left_running(pid: int) -> list[psutil.Process]:
+    """What a process that has ended has left behind."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return [each for each in psutil.process_iter(["ppid"]) if each.info["ppid"] == pid]

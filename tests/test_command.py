@@ -1,0 +1,306 @@
+"""The command, end to end: a process of its own against a loopback provider over real sockets."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from massgen.errors import Exit
+from tests.command import Ran, ended, left_running, massgen, started, write_config
+from tests.providers import Simulator, Team, call, fault, hang, say
+from tests.providers.policy import Call, Policy, Reply
+
+pytestmark = pytest.mark.timeout(30)
+QUESTION = "What is the capital of France?"
+
+
+@pytest.fixture
+async def team() -> AsyncGenerator[Simulator]:
+    async with Simulator(Team(final="Paris.")) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def config(team: Simulator, tmp_path: Path) -> str:
+    return str(write_config(tmp_path / "team.yaml", team.base_url))
+
+
+async def asked(policy: Policy, tmp_path: Path, *arguments: str, agents: int = 3, **sections: object) -> Ran:
+    """What the command makes of a question to a team that follows `policy`."""
+    async with Simulator(policy) as simulator:
+        config = write_config(tmp_path / "team.yaml", simulator.base_url, agents, **sections)
+        return await massgen("--config", str(config), *arguments, QUESTION)
+
+
+def only(hopeless: str, reply: Reply, others: Policy) -> Policy:
+    """`others`, but the model `hopeless` always gives `reply`."""
+    return lambda asked: reply if asked.model == hopeless else others(asked)
+
+
+def facts(home: Path) -> list[dict[str, object]]:
+    (log,) = home.glob("data/sessions/*/events.jsonl")
+    return [json.loads(line) for line in log.read_text().splitlines()[1:]]
+
+
+async def test_the_final_answer_alone_goes_to_stdout(config: str) -> None:
+    ran = await massgen("--config", config, QUESTION)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+    assert "m1" in ran.err
+
+
+async def test_a_team_of_three_costs_seven_calls_over_at_most_three_connections(team: Simulator, config: str) -> None:
+    await massgen("--config", config, QUESTION)
+    assert len(team.calls) == 7
+    assert len(team.connections) <= 3
+    assert sum(record.size for record in team.calls) <= 12_000
+
+
+async def test_a_run_leaves_at_most_six_files_and_thirty_kilobytes(config: str, tmp_path: Path) -> None:
+    await massgen("--config", config, QUESTION)
+    files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert 1 <= len(files) <= 6
+    assert sum(path.stat().st_size for path in files) <= 30_000
+
+
+async def test_json_prints_the_facts_and_nothing_else(config: str, tmp_path: Path) -> None:
+    ran = await massgen("--json", "--no-display", QUESTION, "--config", config)
+    printed = [json.loads(line) for line in ran.out.splitlines()]
+    assert printed == facts(tmp_path / "home")
+    assert [fact["type"] for fact in printed][-2:] == ["Presented", "Stopped"]
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",)])
+async def test_the_question_is_read_from_stdin(config: str, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ran = await massgen("--config", config, *arguments, stdin=f"{QUESTION}\n".encode())
+    assert ran.out == "Paris.\n"
+    assert facts(tmp_path / "home")[0]["question"] == QUESTION
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "words"),
+    [
+        ((), b"", "the question is empty"),
+        ((), b" \n\t", "the question is empty"),
+        (("",), b"", "the question is empty"),
+        ((), b"\x89PNG\r\n\x1a\n", "not UTF-8 text (byte 0x89 at 0)"),
+        ((), b"what\0is", "NUL"),
+        ((), b"x" * 1_500_000, "1,500,000 characters"),
+        ((), b"x" * 5_000_000, "longer than 4,000,000 bytes"),
+        (("what", "is"), b"", "Quote it"),
+        (("model",), b"", "did you mean 'models'?"),
+        (("--confg", "x", "q"), b"", "--confg"),
+        (("--config", "no-such.yaml", "q"), b"", "no-such.yaml: cannot be read: No such file or directory"),
+        (("--config", "@examples/quickstar", "q"), b"", "did you mean quickstart?"),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused_before_anything_is_spent(
+    arguments: tuple[str, ...], stdin: bytes, words: str, tmp_path: Path
+) -> None:
+    ran = await massgen(*arguments, stdin=stdin)
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "home").exists()
+
+
+async def test_a_key_without_a_configuration_is_not_spent(tmp_path: Path) -> None:
+    ran = await massgen(QUESTION, env={"OPENAI_API_KEY": "sk-0123456789"})
+    assert ran.code == Exit.USAGE
+    assert "OPENAI_API_KEY is set, but no configuration says which model to pay for" in ran.err
+
+
+async def test_when_every_agent_fails_each_reason_is_told(tmp_path: Path) -> None:
+    refused = fault(status=401, message="Incorrect API key provided")
+    ran = await asked(lambda _: refused, tmp_path)
+    assert (ran.code, ran.out) == (Exit.NO_ANSWER, "")
+    assert all(f"  m{n}: " in ran.err for n in (1, 2, 3))
+    assert ran.err.count("Incorrect API key provided") >= 3
+    assert "Traceback" not in ran.err
+
+
+async def test_a_key_that_a_server_echoes_reaches_neither_log_nor_stderr(tmp_path: Path) -> None:
+    key = "sk-very-secret-0123456789"
+    async with Simulator(lambda asked: fault(status=400, message=f"bad key {asked.key}")) as simulator:
+        backend = {"type": "chatcompletion", "model": "m", "base_url": simulator.base_url, "api_key": "${TEAM_KEY}"}
+        config = tmp_path / "team.yaml"
+        config.write_text(json.dumps({"agents": [{"backend": backend}]}))
+        ran = await massgen("--config", str(config), "--json", QUESTION, env={"TEAM_KEY": key})
+        assert simulator.calls[0].headers["Authorization"] == f"Bearer {key}"
+    assert ran.code == Exit.NO_ANSWER
+    assert key not in ran.out + ran.err + json.dumps(facts(tmp_path / "home"))
+    assert "${TEAM_KEY}" in json.dumps(facts(tmp_path / "home"))
+
+
+async def test_an_agent_that_hangs_does_not_hold_up_the_others_for_ever(tmp_path: Path) -> None:
+    settings = {"timeout_settings": {"turn_timeout_seconds": 0.5}}
+    ran = await asked(only("m2", hang(), Team(final="Paris.")), tmp_path, "--json", **settings)
+    assert ran.code == Exit.ANSWER
+    (failed,) = [fact for fact in facts(tmp_path / "home") if fact["type"] == "TurnFailed"]
+    assert (failed["agent"], failed["kind"]) == ("m2", "timeout")
+
+
+async def test_time_that_runs_out_after_an_answer_prints_the_best_so_far(tmp_path: Path) -> None:
+    settings = {"timeout_settings": {"orchestrator_timeout_seconds": 0.7}}
+    ran = await asked(only("m2", hang(), Team(answer="Paris, says {agent}.")), tmp_path, agents=2, **settings)
+    assert (ran.code, ran.out) == (Exit.PARTIAL, "Paris, says m1.\n")
+    assert "time ran out" in ran.err
+
+
+async def test_time_that_runs_out_before_any_answer_is_no_answer(tmp_path: Path) -> None:
+    settings = {"timeout_settings": {"orchestrator_timeout_seconds": 0.5}}
+    ran = await asked(lambda _: hang(), tmp_path, **settings)
+    assert (ran.code, ran.out) == (Exit.NO_ANSWER, "")
+    assert "time ran out; there is no answer" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (say("I think it is Paris."), "no usable act"),
+        (say(""), "no usable act"),
+        (Reply(acts=(*call("vote", agent_id="agent1", reason="").acts, *call("new_answer", content="x").acts)), "2 calls"),
+        (call("vote", agent_id="agent99", reason=""), "no answer 'agent99'"),
+        (call("new_answer", content="The answer of m1."), "adds nothing"),
+    ],
+)
+async def test_a_model_that_cannot_decide_leaves_the_team_and_the_others_answer(
+    tmp_path: Path, reply: Reply, told: str
+) -> None:
+    team = Team(final="Paris.")
+
+    def policy(asked: Call) -> Reply:
+        return reply if asked.model == "m2" and "vote" in asked.tools else team(asked)
+
+    ran = await asked(policy, tmp_path, "--json")
+    assert ran.code == Exit.ANSWER
+    (failed,) = [fact for fact in facts(tmp_path / "home") if fact["type"] == "TurnFailed"]
+    assert (failed["agent"], failed["kind"]) == ("m2", "protocol")
+    assert told in str(failed["cause"])
+
+
+async def test_a_vote_for_its_own_answer_counts_because_ballots_are_anonymous(tmp_path: Path) -> None:
+    ran = await asked(Team(final="Paris."), tmp_path, agents=2)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+
+
+async def test_a_question_to_the_user_is_asked_back_once(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def policy(asked: Call) -> Reply:
+        said.append(json.dumps(asked.messages))
+        return say("Which France do you mean?" if len(said) == 1 else "Paris.")
+
+    ran = await asked(policy, tmp_path, agents=1)
+    assert ran.out == "Paris.\n"
+    assert len(said) == 2
+    assert "The user cannot reply" in said[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupted_run_says_so_and_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    async with Simulator(lambda _: hang(after=2)) as simulator:
+        config = write_config(tmp_path / "team.yaml", simulator.base_url)
+        async with started("--config", str(config), QUESTION) as process:
+            await simulator.until(lambda: len(simulator.calls) == 3)
+            process.send_signal(number)
+            ran = await ended(process)
+            await simulator.until(lambda: all(record.disconnected for record in simulator.calls))
+    assert (ran.code, ran.out) == (Exit.INTERRUPTED, "")
+    assert "massgen: interrupted" in ran.err
+    assert "Traceback" not in ran.err
+    assert left_running(process.pid) == []
+    assert facts(tmp_path / "home")[-1] == facts(tmp_path / "home")[-1] | {"type": "Stopped", "why": "interrupted"}
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3])
+async def test_ctrl_c_at_any_moment_ends_without_a_traceback(config: str, delay: float) -> None:
+    code = "import sys, massgen.__main__ as m; print('up', file=sys.stderr, flush=True); m.main()"
+    async with started("-c", code, "--config", config, QUESTION, program=()) as process:
+        assert process.stderr
+        await process.stderr.readline()
+        asyncio.get_running_loop().call_later(delay, process.send_signal, signal.SIGINT)
+        ran = await ended(process)
+    assert ran.code in (Exit.INTERRUPTED, Exit.ANSWER)
+    assert "Traceback" not in ran.err
+
+
+async def test_a_closed_stdout_is_told_and_the_answer_kept(config: str, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ran = await massgen("--config", config, QUESTION, stdout=write)
+    os.close(write)
+    assert ran.code == Exit.NO_ANSWER
+    assert "stdout cannot be written (Broken pipe); the answer is kept in" in ran.err
+    assert "Traceback" not in ran.err
+    assert "Exception ignored" not in ran.err
+    assert facts(tmp_path / "home")[-2]["content"] == "Paris."
+
+
+async def test_no_stdout_at_all_is_told(config: str) -> None:
+    script = f'exec "$0" -m massgen --config "{config}" "{QUESTION}" >&-'
+    shell = await asyncio.create_subprocess_exec("sh", "-c", script, sys.executable, stderr=asyncio.subprocess.PIPE)
+    _, err = await shell.communicate()
+    assert shell.returncode == Exit.NO_ANSWER
+    assert b"stdout cannot be written (it is closed)" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+async def test_a_full_disk_under_stdout_is_told(config: str) -> None:
+    with open("/dev/full", "wb") as full:
+        ran = await massgen("--config", config, QUESTION, stdout=full)
+    assert ran.code == Exit.NO_ANSWER
+    assert "stdout cannot be written (No space left on device)" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_a_log_that_cannot_be_written_stops_the_run(config: str, tmp_path: Path) -> None:
+    def no_room() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
+
+    ran = await massgen("--config", config, QUESTION, preexec_fn=no_room)
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "events.jsonl: cannot be written: File too large" in ran.err
+    assert "Traceback" not in ran.err
+    assert facts(tmp_path / "home")[0]["type"] == "Asked"
+
+
+HELP = "import sys; from massgen.cli import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+RUN = "import sys; from massgen.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+
+
+async def test_help_loads_nothing_that_a_run_needs() -> None:
+    ran = await massgen("-c", HELP, program=())
+    loaded = set(ran.err.split())
+    assert not {"litellm", "mcp", "openai", "rich.live", "pydantic", "aiohttp", "asyncio"} & loaded
+
+
+async def test_a_run_over_chat_completions_loads_neither_litellm_nor_a_sdk(config: str) -> None:
+    ran = await massgen("-c", RUN, "--config", config, QUESTION, program=())
+    assert "Paris." in ran.out
+    assert not {"litellm", "mcp", "openai", "rich", "xllamacpp"} & set(ran.err.split())
+
+
+WATCH = """
+import sys
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        print("LOOKUP", event, arguments[1] if event == "socket.connect" else arguments[0], file=sys.stderr)
+sys.addaudithook(watch)
+from massgen.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+async def test_nothing_but_the_configured_endpoint_is_looked_up(team: Simulator, config: str) -> None:
+    ran = await massgen("-c", WATCH, "--config", config, QUESTION, program=())
+    looked_up = {line for line in ran.err.splitlines() if line.startswith("LOOKUP")}
+    port = team.base_url.rsplit(":", 1)[1].split("/")[0]
+    assert looked_up == {f"LOOKUP socket.connect ('127.0.0.1', {port})"}
