@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import httpx
 import openai
 import pytest
 
@@ -123,7 +124,7 @@ async def test_a_wrong_key_is_refused_and_the_right_one_accepted() -> None:
 @pytest.mark.parametrize("reply", [providers.cut(after=0), providers.cut(after=3)])
 async def test_a_cut_stream_is_a_connection_error(reply: providers.Reply) -> None:
     async with client_of(lambda _: reply) as (sdk, simulator):
-        with pytest.raises((openai.APIConnectionError, openai._legacy_response.httpx.RemoteProtocolError)):
+        with pytest.raises((openai.APIConnectionError, httpx.RemoteProtocolError)):
             _ = [chunk async for chunk in await ask(sdk, stream=True)]
         await simulator.until(lambda: simulator.calls[0].ended is not None)
         assert not simulator.calls[0].disconnected
