@@ -1,6 +1,8 @@
 """What a configuration may say: typed and strict. `massgen.loading` reads it from a file."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -9,6 +11,10 @@ BackendType: TypeAlias = Literal[
     "zai", "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai",
     "litellm",
 ]  # fmt: skip
+
+Where: TypeAlias = tuple[str | int, ...]
+"""Keys and places from the top of the configuration down to a value."""
+_NAMES_ITS_MODEL = ("local", "vllm", "sglang", "lmstudio")
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -112,3 +118,51 @@ class Config(Section):
     def named_agents(self) -> dict[str, AgentConfig]:
         """The agents by id; those without one are `agent1`, `agent2`, ... by their place."""
         return {agent.id or f"agent{place}": agent for place, agent in enumerate(self.agents, 1)}
+
+
+def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
+    """What each value alone does not show. `data` may be of any shape."""
+    match data:
+        case {"agents": [*agents]}:
+            yield from _same_names(agents)
+            for place, agent in enumerate(agents):
+                match agent:
+                    case {"backend": {"type": str(kind)} as backend} if kind in get_args(BackendType):
+                        yield from ((("agents", place, "backend", *path), why) for path, why in _gaps(kind, backend))
+                    case _:
+                        pass
+        case _:
+            pass
+
+
+def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:
+    seen: set[str] = set()
+    for place, agent in enumerate(agents):
+        match agent:
+            case {"id": str(given)} if given:
+                name = given
+            case _:
+                name = f"agent{place + 1}"
+        if name in seen:
+            yield ("agents", place, "id"), f"two agents are called {name[:60]!r}; give each its own id"
+        seen.add(name)
+
+
+def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    url, model = backend.get("base_url", ""), backend.get("model", "")
+    if kind == "chatcompletion" and not url:
+        yield ("base_url",), "missing; a chatcompletion backend needs it, e.g. http://localhost:8000/v1"
+    elif isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
+        yield ("base_url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/v1"
+    if kind not in _NAMES_ITS_MODEL and not model:
+        yield ("model",), f"missing; a backend of type {kind} needs it"
+
+
+def keys(path: Where) -> list[str]:
+    """The keys that the section at `path` has."""
+    section: Any = Config
+    for step in path:
+        if isinstance(step, str):
+            section = section.model_fields[step].annotation
+        section = next((each for each in get_args(section) if isinstance(each, type)), section)
+    return [*section.model_fields]
