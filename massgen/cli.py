@@ -44,9 +44,10 @@ def ask(question: tuple[str, ...], config: str | None, as_json: bool, no_display
     text = _question(question)
     import asyncio
 
-    from massgen.app import arun, resolve
+    from massgen.app import arun, check_question, resolve
     from massgen.display import open_display
 
+    check_question(text)
     loaded = resolve(config)
     if config is None:
         _tell(
