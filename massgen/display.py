@@ -85,7 +85,10 @@ class Steady:
 
     def size(self) -> tuple[int, int]:
         """Columns and rows; 80 and 24 where the terminal does not know."""
-        found = self._try(lambda stream: os.get_terminal_size(stream.fileno()))
+        try:
+            found = os.get_terminal_size(self._stream.fileno()) if self._stream else None
+        except (OSError, ValueError):
+            found = None
         return (found.columns or 80, found.lines or 24) if found else (80, 24)
 
     def _try(self, use: Callable[[TextIO], T]) -> T | None:

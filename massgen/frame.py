@@ -116,6 +116,8 @@ class _Canvas:
 
     def body(self, room: int) -> list[Line]:
         count = len(self.view.lanes)
+        if self.width < 2:  # no room for a wide character
+            return self.stacked(room, 1)
         if self.view.phase == "presenting" and count > 1 and room > count + 2:
             return self._finale(room)
         each = (self.width - 3 * (count - 1)) // count if count else 0
@@ -228,7 +230,7 @@ def _beside(cells: list[Line], each: int, bar: Segment) -> Line:
 def _end(text: str, width: int) -> str:
     """The end of `text`, in at most `width` cells."""
     end = text[-width:] if width > 0 else ""
-    while cell_len(end) > width:
+    while end and cell_len(end) > width:
         end = end[1:]
     return end
 

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Protocol, Self, cast
 
 from rich.console import Console, ConsoleDimensions
@@ -44,9 +44,6 @@ class _Whole:
     def write(self, text: str) -> int:
         return self._terminal.write(f"\x1b[?2026h\x1b[?7l{text}\x1b[?7h\x1b[?2026l")
 
-    def isatty(self) -> bool:
-        return True
-
 
 class LiveView:
     """Follows a run in place. The caller's thread only queues; one thread of its own folds and draws, so that a slow
@@ -67,10 +64,11 @@ class LiveView:
             redirect_stderr=terminal.wraps(sys.stderr),
         )
         self._left = threading.Event()
+        self._drawing: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1, "live-view")
 
     def fact(self, recorded: Recorded) -> None:
-        if self._drawing.done():
+        if self._drawing and self._drawing.done():
             self._drawing.result()  # raises what ended the drawing: the log drops this sink and notes it
         self._queue.append(recorded)
 
