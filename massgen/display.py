@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Literal, Protocol, Self, TextIO, TypeAlias, TypeVar
 
 from massgen.events import (
@@ -42,9 +41,7 @@ class Display(Sink, Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 def open_display(

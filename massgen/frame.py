@@ -1,14 +1,13 @@
 """One frame of the live view, painted from a `View`: lines of styled text that fit the terminal. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
-from rich.console import Console, ConsoleOptions
-from rich.segment import Segment
+from rich.segment import Segment, SegmentLines
 from rich.style import Style
 
 from massgen.view import Lane, Mood, View, duration, line, money
@@ -59,10 +58,8 @@ class Frame:
 
     lines: list[Line]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for text in self.lines:
-            yield from text
-            yield Segment.line()
+    def __rich__(self) -> SegmentLines:
+        return SegmentLines(self.lines, new_lines=True)
 
     def rows(self, width: int) -> int:
         """The rows these lines take on a terminal of `width` columns that wraps them."""
