@@ -166,7 +166,7 @@ def _report(result: "Result", *, as_json: bool) -> int:
     if result.exit_code is not Exit.ANSWER:
         _tell(f"massgen: {_why(result)}")
     if result.answer and not as_json:
-        _print(result.answer, f"the answer is kept in {result.session}")
+        _print(_shown(result.answer), f"the answer is kept in {result.session}")
     return result.exit_code
 
 
@@ -175,6 +175,15 @@ def _why(result: "Result") -> str:
     cause = "time ran out" if result.why == "timeout" else "every agent failed"
     kind = "the best answer so far follows" if result.answer else "there is no answer"
     return f"{cause}; {kind}{reasons}\n  session: {result.session}"
+
+
+def _shown(text: str) -> str:
+    """As the model wrote it, but a terminal gets nothing that could steer it."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return text
+    from massgen.view import safe
+
+    return safe(text)
 
 
 def _print(text: str, otherwise: str) -> None:

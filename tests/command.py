@@ -40,7 +40,7 @@ async def started(
     *arguments: str, env: Mapping[str, str] | None = None, program: tuple[str, ...] = ("-m", "massgen"), **how: Any
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """The command, running; whatever is left of it is killed at the end."""
-    pipes = {name: asyncio.subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *program, *arguments), **{**pipes, **how}, env={**os.environ, **(env or {})}
     )

@@ -165,7 +165,10 @@ async def test_time_that_runs_out_before_any_answer_is_no_answer(tmp_path: Path)
     [
         (say("I think it is Paris."), "no usable act"),
         (say(""), "no usable act"),
-        (Reply(acts=(*call("vote", agent_id="agent1", reason="").acts, *call("new_answer", content="x").acts)), "2 calls"),
+        (
+            Reply(acts=(*call("vote", agent_id="agent1", reason="").acts, *call("new_answer", content="x").acts)),
+            "2 calls",
+        ),
         (call("vote", agent_id="agent99", reason=""), "no answer 'agent99'"),
         (call("new_answer", content="The answer of m1."), "adds nothing"),
     ],

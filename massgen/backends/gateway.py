@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -93,7 +93,7 @@ class Gateway:
     def model(self) -> str:
         return self._model
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk]:
         """The reply in chunks; raises `BackendError`. `cost` is litellm's price list's, None where it has none."""
         litellm = await _loaded()
         _open_gateways.setdefault(asyncio.get_running_loop(), set()).add(self)

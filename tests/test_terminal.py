@@ -1,0 +1,102 @@
+"""The command on a terminal: what a person sees, on a real pty."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import struct
+import termios
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyte
+import pytest
+
+from massgen.errors import Exit
+from tests.command import SECONDS, started, write_config
+from tests.providers import Simulator, Team
+from tests.providers.policy import paced
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@dataclass
+class Window:
+    """A terminal of 80 columns and 24 rows, and what stands in it."""
+
+    fd: int
+    screen: pyte.Screen = field(default_factory=lambda: pyte.Screen(80, 24))
+    raw: bytes = b""
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.stream = pyte.ByteStream(self.screen)
+
+    def read(self) -> None:
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # the last writer has gone
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self.fd)
+            self.closed.set()
+        self.raw += data
+        self.stream.feed(data)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+
+@asynccontextmanager
+async def window() -> AsyncGenerator[tuple[Window, int]]:
+    """A window and the end of it that a program writes to."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    shown = Window(ours)
+    asyncio.get_running_loop().add_reader(ours, shown.read)
+    try:
+        yield shown, theirs
+    finally:
+        asyncio.get_running_loop().remove_reader(ours)
+        os.close(ours)
+
+
+async def seen(tmp_path: Path, team: Team, **env: str) -> tuple[Window, int]:
+    """The window in which a team of three has answered, and the exit code."""
+    async with Simulator(paced(team, latency=0.2, chunks=4)) as simulator, window() as (shown, theirs):
+        config = write_config(tmp_path / "team.yaml", simulator.base_url)
+        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        async with started(
+            "--config", str(config), "What is it?", env={"TERM": "xterm-256color", **env}, **ends
+        ) as run:
+            os.close(theirs)
+            async with asyncio.timeout(SECONDS):
+                await shown.closed.wait()
+                return shown, await run.wait()
+
+
+async def test_a_person_sees_the_team_at_work_and_then_the_answer(tmp_path: Path) -> None:
+    shown, code = await seen(tmp_path, Team(final="It is Paris."))
+    assert code == Exit.ANSWER
+    assert shown.text.endswith("It is Paris.")
+    assert all(agent in shown.text for agent in ("m1", "m2", "m3"))
+    assert "7 model calls" in shown.text
+    assert not shown.screen.cursor.hidden
+    assert b"\x1b[" in shown.raw
+
+
+async def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
+    shown, code = await seen(tmp_path, Team(final="It is Paris."), TERM="dumb")
+    assert code == Exit.ANSWER
+    assert b"\x1b" not in shown.raw
+    assert "m1 answered" in shown.text
+
+
+async def test_an_answer_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    shown, _ = await seen(tmp_path, Team(final="It is \x1b]0;owned\x07\x1b[2JParis.\x9b31m"), TERM="dumb")
+    assert "Paris." in shown.text
+    assert b"\x1b" not in shown.raw
+    assert b"\x07" not in shown.raw
