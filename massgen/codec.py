@@ -123,9 +123,12 @@ def _mapping(key_hint: type, item_hint: Any) -> _Decoder:
 
 def _key(kind: type, key: str, path: str) -> Any:
     try:
-        return kind(key)
+        decoded = kind(key)
     except ValueError:
-        raise DecodeError(f"{path}: {key!r} is not a key of type {kind.__name__}") from None
+        decoded = None
+    if str(decoded) != key:  # int() would also take " 1", "1_0" and "٣"
+        raise DecodeError(f"{path}: {key[:40]!r} is not a key of type {kind.__name__}")
+    return decoded
 
 
 def _union(members: tuple[Any, ...]) -> _Decoder:

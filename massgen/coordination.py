@@ -6,7 +6,7 @@ current answer, so a new answer voids the votes before it. When every living age
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
@@ -75,9 +75,14 @@ def _open(state: State, rules: Rules) -> bool:
     return state.voting_open or (rules.first_answers == "as_they_come" and not rules.skip_voting)
 
 
-def _verdict(state: State, rules: Rules) -> Chosen | Stopped | None:
+def patient(state: State, rules: Rules) -> bool:
+    """Whether the team waits for first answers while it has some: patience may run out."""
+    return bool(state.answers) and not state.chosen and not _open(state, rules)
+
+
+def _verdict(state: State, rules: Rules) -> Fact | None:
     if not state.answers:
-        return None if state.living else Stopped("no answer")
+        return None if state.living else _without_answer(state)
     if not state.living:
         return Chosen(state.leader, state.tally, "all failed")
     if len(state.seats) == 1:
@@ -87,6 +92,13 @@ def _verdict(state: State, rules: Rules) -> Chosen | Stopped | None:
     if rules.skip_voting:
         return Chosen(state.leader, {}, "voting skipped")
     return _by_vote(state, rules)
+
+
+def _without_answer(state: State) -> Presented | Stopped:
+    """Nobody is left to answer; what an earlier attempt presented is better than nothing."""
+    if state.presented:
+        return Stopped("all failed")
+    return replace(state.previous, turn=None) if state.previous else Stopped("no answer")
 
 
 def _by_vote(state: State, rules: Rules) -> Chosen | None:
@@ -144,7 +156,7 @@ def cut_short(state: State) -> list[Fact]:
         chosen = state.chosen or Chosen(state.leader, state.tally, "timeout")
         return [*ended, *([] if state.chosen else [chosen]), _reused(state, chosen), Stopped("timeout")]
     if state.previous:
-        return [*ended, state.previous, Stopped("timeout")]
+        return [*ended, replace(state.previous, turn=None), Stopped("timeout")]
     return [*ended, Stopped("timeout")]
 
 
@@ -184,6 +196,16 @@ NOVELTY = {"lenient": 1.0, "balanced": 0.7, "strict": 0.5}
 """The largest share of words (Jaccard) a further answer may have in common with one on the ballot."""
 
 
+ACTS: dict[Purpose, tuple[type[Act], ...]] = {
+    "solo": (Final, NewAnswer),
+    "answer": (NewAnswer,),
+    "decide": (NewAnswer, Vote),
+    "present": (Final,),
+    "evaluate": (Verdict,),
+}
+"""What a turn may end in. Our own loop offers nothing else; other agents are held to it."""
+
+
 def may_answer(state: State, rules: Rules, agent: str) -> bool:
     """Whether `agent` is below its cap of answers."""
     cap = rules.max_new_answers_per_agent
@@ -193,13 +215,13 @@ def may_answer(state: State, rules: Rules, agent: str) -> bool:
 def refusal(state: State, rules: Rules, agent: str, act: Act) -> str | None:
     """Why `act` cannot end the open turn of `agent`, in words for the model; None if it can."""
     seat = state.seats[agent]
+    if not isinstance(act, ACTS[seat.purpose]):
+        return f"This turn cannot end so, but in: {', '.join(kind.__name__ for kind in ACTS[seat.purpose])}."
     match act:
         case Final(content):
             return None if content.strip() else "The final answer was empty. Write it."
         case Verdict():
             return None
-        case Vote(label) if not seat.ballot:
-            return f"There is no answer {label} to vote for yet. Call new_answer."
         case Vote(label):
             if label in seat.ballot:
                 return None
@@ -216,7 +238,7 @@ def _answer_refusal(state: State, rules: Rules, seat: Seat, content: str) -> str
     if not may_answer(state, rules, seat.agent):
         return "You have given all the answers you may. Vote for the best one."
     for label, entry in seat.ballot.items():
-        shown = state.answers.get(entry[0])
+        shown = next((state.answers[seq] for seq in entry if seq in state.answers), None)
         if shown and (shown.key == normalised(content) or _too_close(shown.content, content, rules)):
             return f"This adds nothing to {label}'s answer. Vote for it, or give an answer that is clearly different."
     return None

@@ -72,7 +72,7 @@ class Log:
         self.close()
 
     def _recover(self) -> list[Recorded]:
-        data = self.path.read_bytes()
+        data = _bytes(self.path)
         whole = data[: data.rfind(b"\n") + 1]
         facts = _parse(whole, self.path) if whole else []
         if torn := data[len(whole) :]:
@@ -82,12 +82,15 @@ class Log:
         return facts
 
     def _set_aside(self, torn: bytes, size: int) -> None:
-        with self.path.with_suffix(".torn").open("ab") as file:
-            file.write(torn)
-        os.ftruncate(self._fd, size)
+        try:
+            with open(self.path.with_suffix(".torn"), "ab", opener=_owner_only) as file:
+                file.write(torn)
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
 
     def _write(self, text: str, *, sync: bool) -> None:
-        data = (self._redact(text) + "\n").encode()
+        data = (self._redact(text) + "\n").encode(errors="backslashreplace")  # a lone surrogate as JSON's own \ud800
         size = os.fstat(self._fd).st_size
         try:
             written = os.write(self._fd, data)
@@ -108,11 +111,15 @@ def line(recorded: Recorded) -> str:
 
 def read(path: Path) -> list[Recorded]:
     """The facts in the log at `path`, without opening it for writing; a torn last line is left out."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    data = _bytes(path)
     return _parse(data[: data.rfind(b"\n") + 1], path)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LogError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
 
 
 def _parse(data: bytes, path: Path) -> list[Recorded]:
@@ -124,7 +131,7 @@ def _parse(data: bytes, path: Path) -> list[Recorded]:
 def _check_header(raw: bytes, path: Path) -> None:
     try:
         header = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     match header:
         case {"massgen": "session log", "format": int(version)} if version == FORMAT:
@@ -146,13 +153,17 @@ def _fact(raw: bytes, number: int, path: Path) -> Recorded:
         recorded = decode(Recorded, {"type": "Recorded", "seq": seq, "at": at, "fact": fields})
         if recorded.seq != number:
             raise DecodeError(f"fact {recorded.seq} stands where fact {number} belongs")
-    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise LogError(
             f"this line is damaged: {str(error)[:200]}",
             where=f"{path}:{number + 1}",
             fix="Nothing was changed. Restore the file from a copy, or cut it before this line to continue from there.",
         ) from None
     return recorded
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _open(path: Path) -> int:
@@ -191,13 +202,11 @@ def _unwritable(path: Path, error: OSError) -> LogError:
     )
 
 
-def _unreadable(path: Path, error: OSError) -> LogError:
-    return LogError(f"cannot be read: {error.strerror or error}", where=str(path))
-
-
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """A function that takes every one of `secrets` out of a line."""
-    known = sorted({json.dumps(secret)[1:-1] for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+    """A function that takes every one of `secrets` out of a line, as it is or as JSON writes it."""
+    long = [secret for secret in secrets if len(secret) >= 8]
+    written = [json.dumps(secret, ensure_ascii=plain)[1:-1] for secret in long for plain in (True, False)]
+    known = sorted({*long, *written}, key=len, reverse=True)
 
     def redact(text: str) -> str:
         for secret in known:

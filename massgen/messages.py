@@ -145,7 +145,7 @@ class Reply:
 
     @property
     def message(self) -> Message:
-        text = "".join(self._text)
+        text = well_formed("".join(self._text))
         calls = (_merged(index, deltas) for index, deltas in sorted(self._calls.items()))
         return Message("assistant", (*([Text(text)] if text else ()), *calls))
 
@@ -155,15 +155,20 @@ def _merged(index: int, deltas: Iterable[ToolCallDelta]) -> ToolCall:
     return ToolCall(
         id=next((piece.id for piece in pieces if piece.id), f"call_{index}"),
         name="".join(piece.name for piece in pieces),
-        arguments="".join(piece.arguments for piece in pieces),
+        arguments=well_formed("".join(piece.arguments for piece in pieces)),
     )
+
+
+def well_formed(text: str) -> str:
+    """`text` as any encoder takes it: surrogate pairs that came apart are joined, lone ones become U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def parse_arguments(call: ToolCall) -> dict[str, Any]:
     """The arguments of `call`; raises `ValueError` (with what to write instead) if they are not a JSON object."""
     try:
         value = json.loads(call.arguments or "{}")
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not only JSONDecodeError: thousands of digits, or of brackets
         raise ValueError(f"the arguments of {call.name} are not valid JSON ({error}); send one JSON object") from None
     if not isinstance(value, dict):
         raise ValueError(f"the arguments of {call.name} must be a JSON object, not {type(value).__name__}")

@@ -4,10 +4,22 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.agents import Agent, Task, Turn
-from massgen.coordination import Ask, Rules, ballot, cut_short, due, interrupted, may_answer, refusal, updated_ballot
+from massgen.coordination import (
+    Ask,
+    Rules,
+    ballot,
+    cut_short,
+    due,
+    interrupted,
+    may_answer,
+    patient,
+    refusal,
+    updated_ballot,
+)
 from massgen.errors import LogError, MassgenError, ProtocolError
 from massgen.events import (
     Answered,
@@ -66,11 +78,12 @@ class Orchestrator:
             self.record(fact)
         if asked:
             self.record(asked)
+        if not self.state.asked:
+            raise LogError("the log holds no question to go on with", where=str(self.log.path), fix="Ask it anew.")
         try:
             await self._until_stopped()
         except asyncio.CancelledError:
-            for fact in [*interrupted(self.state, "interrupted", "the run was stopped"), Stopped("interrupted")]:
-                self.record(fact)
+            self._end([*interrupted(self.state, "interrupted", "the run was stopped"), Stopped("interrupted")])
             raise
         return self.state
 
@@ -95,10 +108,14 @@ class Orchestrator:
             async with asyncio.timeout(self.times.run):
                 await self._drive()
         except TimeoutError:
-            for fact in cut_short(self.state):
-                self.record(fact)
+            self._end(cut_short(self.state))
         except ExceptionGroup as group:  # the log's: a turn keeps its errors to itself
             raise group.exceptions[0] from None
+
+    def _end(self, facts: list[Fact]) -> None:
+        if not self.state.stopped:  # it may have ended already, and only waited for a cancelled call to be closed
+            for fact in facts:
+                self.record(fact)
 
     async def _drive(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -121,8 +138,7 @@ class Orchestrator:
 
     async def _wait(self) -> None:
         """Until a fact is recorded, or patience with the first answers runs out."""
-        patient = self.rules.first_answers == "independent" and not self.state.voting_open and not self.state.chosen
-        if not (patient and self.state.answers):
+        if not patient(self.state, self.rules):
             self._vote_by = None
         elif self._vote_by is None:
             self._vote_by = asyncio.get_running_loop().time() + self.times.patience
@@ -198,10 +214,17 @@ class Orchestrator:
             self._accept(turn, act)
         except LogError:
             raise
+        except asyncio.CancelledError:
+            if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
+                raise
+            self._failed(turn, "error", "its own work was cancelled")  # by a library beneath it, not by us
         except Exception as error:  # noqa: BLE001 - the edge of a turn: an agent's defect must not end the others' run
             kind, cause = ("timeout", f"no act within {self.times.turn:g} s") if limit.expired() else _failure(error)
-            if self._is_open(turn):
-                self.record(TurnFailed(turn.agent, turn.seq, kind, cause))
+            self._failed(turn, kind, cause)
+
+    def _failed(self, turn: Turn, kind: Failure, cause: str) -> None:
+        if self._is_open(turn):
+            self.record(TurnFailed(turn.agent, turn.seq, kind, cause))
 
     def _is_open(self, turn: Turn) -> bool:
         return self.state.seats[turn.agent].turn == turn.seq

@@ -151,7 +151,7 @@ def _milestone(state: State, fact: VotingOpened | Chosen | Presented | Evaluated
         case VotingOpened():
             return replace(state, voting_open=True)
         case Chosen():
-            return replace(state, chosen=fact)
+            return replace(state, chosen=fact, presented=None)
         case Presented(agent):
             return replace(_seated(state, replace(state.seats[agent], turn=None)), presented=fact)
         case Evaluated(agent):
@@ -214,4 +214,4 @@ def normalised(content: str) -> str:
     """`content` without differences of case, spacing, Unicode form and final full stop.
 
     NFC, not NFKC, which would make 10² and 102 the same."""
-    return " ".join(unicodedata.normalize("NFC", content).casefold().split()).removesuffix(".")
+    return " ".join(unicodedata.normalize("NFC", content).casefold().split()).removesuffix(".").rstrip()

@@ -14,7 +14,7 @@ from massgen.autonomy import asks_the_user
 from massgen.backends import Backend, Request, Tool
 from massgen.errors import ProtocolError
 from massgen.events import Reprompted
-from massgen.messages import Message, ToolCall, parse_arguments, tool_result, user
+from massgen.messages import Message, ToolCall, parse_arguments, tool_result, user, well_formed
 
 PROMPTS_A_TURN = 3
 """How often an agent is asked in one turn before it leaves the team."""
@@ -71,7 +71,7 @@ def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) ->
 
 
 def _read(turn: Turn, message: Message, tools: Sequence[Tool]) -> Act:
-    text = _THOUGHT.sub("", message.text).strip()
+    text = _THOUGHT.sub("", message.text.strip()).strip()
     if not tools:
         return Final(text)
     offered = " or ".join(tool.name for tool in tools)
@@ -85,7 +85,8 @@ def _read(turn: Turn, message: Message, tools: Sequence[Tool]) -> Act:
     raise _Refused(prompts.NO_CALL.format(calls=offered))
 
 
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THOUGHT = re.compile(r"<think>.*?</think>|\A<think>.*", re.DOTALL)
+"""What a model thought aloud; a reply cut off in the middle of that is nothing else."""
 _FENCE = re.compile(r"```(?:json)?\n(.*)\n```", re.DOTALL)
 
 
@@ -94,7 +95,7 @@ def _written(text: str) -> tuple[ToolCall, ...]:
     fenced = _FENCE.fullmatch(text)
     try:
         value: Any = json.loads(fenced[1] if fenced else text, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     match value:
         case {"name": str(name), "arguments": {**arguments}}:
@@ -116,7 +117,7 @@ def _text(arguments: Mapping[str, Any], name: str) -> str:
     value = arguments.get(name, "")
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    return value
+    return well_formed(value)
 
 
 _ACTS: dict[str, Callable[[Mapping[str, Any]], Act]] = {
