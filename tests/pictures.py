@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from massgen.events import VotingOpened
 from massgen.frame import UNICODE, paint
 from massgen.messages import TextDelta
 from massgen.view import View
@@ -31,6 +32,7 @@ def live_view() -> str:
 def _run() -> Run:
     run = answering(3)
     run.answer("alice").answer("carol", "Canberra, since 1913.").answer("bob", "Canberra: Sydney was too near the sea.")
+    run.add(VotingOpened("all answered"))
     run.begin("decide").vote("alice", "alice", "it names the compromise and the year")
     run.vote("bob", "alice", "more complete than mine")
     return run
