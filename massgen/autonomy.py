@@ -2,33 +2,28 @@
 
 import re
 
-_I = re.IGNORECASE
 _ADDRESS = re.compile(
-    r"\b(you|your|yours|(shall|should|may|can|do) i|want me to|would it help|anything else"
+    r"(?i)\b(you|your|yours|(shall|should|may|can|do) i|want me to|would it help|anything else"
     r"|does (this|that|it) (help|sound|work|look|answer)|how does (this|that|it) (sound|look))\b",
-    _I,
 )
 _OFFER = re.compile(
-    r"((please|just|do) )*(let me know|feel free to|tell me (which|what|if|whether|how|when|more|your)|ask away|just ask"
+    r"(?i)((please|just|do) )*(let me know|feel free to|tell me (which|what|if|whether|how|when|more|your)|ask away|just ask"
     r"|don't hesitate|reply with|i can also (?!be\b)|(i'm |i am |i('d| would) be )?happy to (?!be\b)|(i )?hope this helps"
     r"|i('d| would)? need (to know|(some |a (bit|little) )?(more )?(information|details|context)))"
     r"|please (share|provide|clarify|confirm|specify|paste|upload|reply)\b"
     r"|(if (you|there|any\w*)|once you)\b.*\b(i (can|could|will)|i'll|i'd|i'm|let me know|feel free|just (ask|say)|tell me|don't hesitate)\b",
-    _I,
 )
 _NEED = re.compile(
-    r"\b(i (will |would |'d )?(need|have|must|want|would like) (some |to know|more|a (bit|little|few))"
+    r"(?i)\b(i (will |would |'d )?(need|have|must|want|would like) (some |to know|more|a (bit|little|few))"
     r"|before i\b|questions? (first|before)|please (answer|tell|let)|(could|can) you)",
-    _I,
 )
-_EAGER = re.compile(r"(sure|of course|certainly|absolutely|gladly|great)\b[^.?]*[!,.]", _I)
+_EAGER = re.compile(r"(?i)(sure|of course|certainly|absolutely|gladly|great)\b[^.?]*[!,.]")
 _ABROAD = re.compile(
-    r"\b(soll(te)? ich|möchtest du, dass ich|möchten sie, dass ich|sag(en sie)? mir|lass(en sie)? (es )?mich wissen"
+    r"(?i)\b(soll(te)? ich|möchtest du, dass ich|möchten sie, dass ich|sag(en sie)? mir|lass(en sie)? (es )?mich wissen"
     r"|quieres que|quiere que|desea que|avísame|dime qué|souhaitez-vous que|voulez-vous que|veux-tu que|dites-moi"
     r"|faites-moi savoir|n'hésitez pas|vuoi che|fammi sapere|gostaria que eu|quer que eu|me avise)\b",
-    _I,
 )
-_LETTER = re.compile(r"^[^\w\n]*(subject:|dear\b|(hi|hello|hey) [^,.!?\n]{1,40},\s*$)", _I | re.MULTILINE)
+_LETTER = re.compile(r"(?im)^[^\w\n]*(subject:|dear\b|(hi|hello|hey) [^,.!?\n]{1,40},\s*$)")
 _NOT_PROSE = re.compile(r" {4}|\t|\s*(```|~~~|[>|#])")
 _ITEM = re.compile(r"\s*([-*•+]|\W{0,2}\d+[.)])\s")
 _QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"|[\u201c\u201e][^\u201d\u201c]*[\u201d\u201c]|«[^»]*»|(?<!\w)'.*'(?!\w)")
@@ -66,8 +61,6 @@ def _turns(sentence: str, *, eager: bool) -> bool:
     if _OFFER.match(sentence) or _ABROAD.search(sentence):
         return True
     before, label, question = sentence.rpartition(": ")
-    return (
-        sentence.endswith("?")
-        and (not label or _NEED.search(before) is not None)
-        and (eager or _ADDRESS.search(question) is not None)
-    )
+    if not sentence.endswith("?") or (label and not _NEED.search(before)):
+        return False
+    return eager or _ADDRESS.search(question) is not None

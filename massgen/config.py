@@ -14,7 +14,7 @@ BackendType: TypeAlias = Literal[
 
 Where: TypeAlias = tuple[str | int, ...]
 """Keys and places from the top of the configuration down to a value."""
-_NAMES_ITS_MODEL = ("local", "vllm", "sglang", "lmstudio")
+_NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio")
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -31,7 +31,7 @@ class BackendConfig(Section):
     type: BackendType
     """Which provider or server. `chatcompletion` is any OpenAI-compatible one, at `base_url`; `litellm` any that litellm knows."""
     model: str = Field(default="", max_length=200)
-    """The model's name there. Empty: the local default, or for `vllm`, `sglang` and `lmstudio` the first model the server lists."""
+    """The model's name there. Empty: the local default, or for `ollama`, `vllm`, `sglang` and `lmstudio` the first model the server lists."""
     base_url: str = ""
     """Where the API is, up to and without `/chat/completions`. Empty: the provider's own address."""
     api_key: SecretStr | None = None

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from massgen.backends.providers import PROVIDERS
 from massgen.config import AgentConfig, BackendConfig, Config, OrchestratorConfig, TimeoutSettings
 from massgen.errors import ConfigError, Exit
 from massgen.loading import MAX_PROBLEMS, Loaded, load, parse
@@ -270,8 +271,9 @@ def test_a_backend_that_cannot_guess_its_model_needs_one(refused):
     assert refused("agents: [{backend: {type: claude}}]") == [
         "team.yaml:1:11 agents[0].backend.model: missing; a backend of type claude needs it"
     ]
-    for kind in ("local", "vllm", "sglang", "lmstudio"):
-        assert parse({"agents": [{"backend": {"type": kind}}]}).config.agents[0].backend.model == ""
+    for row in PROVIDERS.values():
+        data = {"agents": [{"backend": {"type": row.type, "base_url": "http://localhost/v1"}}]}
+        assert (not _refusal(data)) == (row.lists_models or row.type == "local")
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http:// host", "file:///etc/passwd"])

@@ -1,0 +1,80 @@
+import re
+import shlex
+
+import pytest
+
+from massgen import examples
+from massgen.app import resolve
+from massgen.cli import ask
+from massgen.errors import ConfigError, UsageError
+from massgen.loading import load
+
+NAMES = examples.names()
+
+
+def needs(name: str) -> set[str]:
+    """The variables a template takes its values from."""
+    body = "".join(line for line in examples.path(name).read_text().splitlines(True) if not line.startswith("#"))
+    return {*re.findall(r"\$\{(\w+)\}", body)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_template_is_a_configuration(name):
+    env = dict.fromkeys(needs(name), "http://localhost:1/v1")
+    config = load(examples.path(name), env).config
+    assert all(agent.id for agent in config.agents)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_template_says_what_for_with_what_at_which_cost_and_how(name):
+    head = examples.path(name).read_text().partition("agents:")[0]
+    fields = dict(re.findall(r"^# (Purpose|Needs|Cost|Try): (.+)$", head, re.MULTILINE))
+
+    assert [*fields] == ["Purpose", "Needs", "Cost", "Try"]
+    assert all(line.startswith("#") for line in head.splitlines())
+    program, *arguments = shlex.split(fields["Try"])
+    context = ask.make_context(program, arguments)
+    assert (program, context.params["config"]) == ("massgen", f"@examples/{name}")
+    assert len(context.params["question"]) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_variable_of_a_template_is_named_in_its_head(name):
+    head = examples.path(name).read_text().partition("agents:")[0]
+    assert all(variable in head for variable in needs(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if needs(name)])
+def test_a_template_whose_variables_are_not_set_names_them_all(name):
+    with pytest.raises(ConfigError) as caught:
+        resolve(f"@examples/{name}")
+    assert {*re.findall(r"the variable (\w+) is not set", str(caught.value))} == needs(name)
+
+
+def test_names_are_sorted_and_found_with_or_without_their_ending():
+    assert sorted(NAMES) == NAMES
+    assert "quickstart" in NAMES
+    assert examples.path("quickstart") == examples.path("quickstart.yaml") == examples.find("@examples/quickstart")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("quikstart", "did you mean quickstart?"), ("zzz", f"There are: {', '.join(NAMES)}.")]
+)
+def test_a_name_that_is_no_template_is_told_with_the_nearest_or_all(name, hint):
+    with pytest.raises(UsageError) as caught:
+        examples.find(f"@examples/{name}")
+    assert str(caught.value) == f"no template is called {name!r}\n  {hint}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../pyproject", "../examples/quickstart", "/etc/passwd", "./quickstart", "sub/../quickstart", "QUICKSTART", "*", "", ".yaml", "quick\0start"],
+)  # fmt: skip
+def test_only_the_exact_name_of_a_template_is_one(name):
+    with pytest.raises(UsageError, match="no template is called"):
+        examples.path(name)
+
+
+@pytest.mark.parametrize("given", ["team.yaml", "examples/quickstart.yaml", "@quickstart", "", "@examples"])
+def test_anything_else_is_left_to_be_a_file(given):
+    assert examples.find(given) is None
