@@ -226,8 +226,8 @@ def refusal(state: State, rules: Rules, agent: str, act: Act) -> str | None:
             if label in seat.ballot:
                 return None
             return f"There is no answer {label[:40]!r}. Vote for one of: {', '.join(seat.ballot)}."
-        case NewAnswer(content):
-            return _answer_refusal(state, rules, seat, content)
+        case _:
+            return _answer_refusal(state, rules, seat, act.content)
 
 
 def _answer_refusal(state: State, rules: Rules, seat: Seat, content: str) -> str | None:

@@ -140,8 +140,8 @@ class Reply:
                 self.usage = chunk
             case Finish(reason):
                 self.finish = reason
-            case ReasoningDelta():
-                pass
+            case _:
+                pass  # reasoning is shown, never sent back
 
     @property
     def message(self) -> Message:

@@ -140,8 +140,8 @@ def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFaile
             seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
         case Voted(_, _, choice, reason):
             seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
-        case TurnFailed(_, _, kind, cause):
-            left = "" if kind in ("cancelled", "interrupted") else cause or kind
+        case _:
+            left = "" if fact.kind in ("cancelled", "interrupted") else fact.cause or fact.kind
             seat = replace(seat, turn=None, left=left)
     return _seated(state, seat)
 
@@ -156,7 +156,7 @@ def _milestone(state: State, fact: VotingOpened | Chosen | Presented | Evaluated
             return replace(_seated(state, replace(state.seats[agent], turn=None)), presented=fact)
         case Evaluated(agent):
             return _evaluated(_seated(state, replace(state.seats[agent], turn=None)), fact)
-        case Stopped():
+        case _:
             return replace(state, stopped=fact)
 
 

@@ -1,0 +1,323 @@
+"""The append-only log: what is acknowledged stays, what is torn is set aside, what is damaged is named."""
+
+import contextlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from massgen.errors import Exit, LogError
+from massgen.events import Asked, Chosen, Fact, Member, Recorded, Reprompted, Said, Stopped, TurnBegan
+from massgen.log import Log, line, read, redactor
+from massgen.messages import Message, Text
+
+GOLDEN = Path(__file__).parent / "golden" / "format-1.jsonl"
+ASKED = Asked("Why is the sky blue?", (Member("a", "scripted", "m"),))
+TALK = Said("a", 2, Message("assistant", (Text("Ünïcode \u2028 two\nlines \x85 \u2029"),)))
+HEADER = b'{"massgen": "session log", "format": 1}\n'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "session" / "events.jsonl"
+
+
+def write(path: Path, *facts: Fact) -> list[Recorded]:
+    with Log(path, clock=lambda: 1_790_000_000.1234) as log:
+        return [log.append(fact) for fact in facts]
+
+
+def in_a_process(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in a process of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+# --- what is written -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_recorded_is_read_and_continued(path: Path) -> None:
+    first = write(path, ASKED, TurnBegan("a", "solo"))
+    second = write(path, TALK)
+    assert [recorded.seq for recorded in (*first, *second)] == [1, 2, 3]
+    assert read(path) == [*first, *second]
+    assert first[0].at == 1_790_000_000.123
+    with Log(path) as log:
+        assert log.facts == [*first, *second]
+
+
+def test_a_fact_is_one_line_whatever_its_text_holds(path: Path) -> None:
+    write(path, TALK, Reprompted("a", 1, "a\r\nb\0c"))
+    assert path.read_bytes().count(b"\n") == 3
+    assert [recorded.fact for recorded in read(path)] == [TALK, Reprompted("a", 1, "a\r\nb\0c")]
+
+
+def test_half_a_character_is_kept_as_json_writes_it(path: Path) -> None:
+    write(path, Reprompted("a", 1, "\ud800!"))
+    assert b"\\ud800!" in path.read_bytes()
+    assert read(path)[0].fact == Reprompted("a", 1, "\ud800!")
+
+
+def test_a_log_and_what_is_set_aside_from_it_are_their_owners_alone(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        write(path, ASKED)
+        with path.open("ab") as file:
+            file.write(b"torn")
+        write(path)
+    finally:
+        os.umask(old)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+def test_milestones_are_on_disk_before_the_run_goes_on_and_nothing_else_waits_for_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    waits: dict[str, bool] = {}
+    golden = [recorded.fact for recorded in read(GOLDEN)]
+    with Log(path) as log:
+        assert not synced
+        for fact in golden:
+            before = len(synced)
+            log.append(fact)
+            waits[type(fact).__name__] = len(synced) > before
+    assert {name for name, waited in waits.items() if waited} == {
+        "Asked", "Answered", "Voted", "Chosen", "Presented", "Stopped",
+    }  # fmt: skip
+
+
+def test_a_log_may_be_closed_twice(path: Path) -> None:
+    log = Log(path)
+    log.close()
+    log.close()
+
+
+def test_a_write_taken_in_pieces_is_completed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[:7]))
+    written = write(path, ASKED, TALK)
+    assert read(path) == written
+
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", ["sk-0123456789", 'quo"te\\secret', "pässwörd-ü", "tab\tsecret\n"])
+def test_a_secret_is_not_written_whatever_its_characters(path: Path, secret: str) -> None:
+    with Log(path, redact=redactor([secret, secret[:9]])) as log:
+        log.append(Reprompted("a", 1, f"the key {secret} was refused"))
+    assert read(path)[0].fact == Reprompted("a", 1, "the key [redacted] was refused")
+
+
+def test_a_secret_is_taken_out_of_text_that_is_not_json() -> None:
+    assert redactor(['quo"te-secret'])('key: quo"te-secret') == "key: [redacted]"
+
+
+def test_a_word_too_short_to_be_a_key_is_not_taken_for_one() -> None:
+    assert redactor(["", "none"])("none of it") == "none of it"
+
+
+# --- torn and damaged ----------------------------------------------------------------------------------------------
+
+
+def test_a_log_cut_at_every_byte_keeps_its_whole_lines_and_sets_the_torn_one_aside(path: Path) -> None:
+    written = write(path, ASKED, TurnBegan("a", "solo"), TALK, Chosen(3, {3: 1}, "consensus"), Stopped("answered"))
+    data = path.read_bytes()
+    aside = path.with_suffix(".torn")
+    for cut in range(len(data)):
+        path.write_bytes(data[:cut])
+        aside.unlink(missing_ok=True)
+        whole, torn = data[: data[:cut].rfind(b"\n") + 1], data[data[:cut].rfind(b"\n") + 1 : cut]
+        with Log(path) as log:
+            assert log.facts == written[: max(0, whole.count(b"\n") - 1)]
+            assert (aside.read_bytes() if aside.exists() else b"") == torn
+            assert path.read_bytes() == (whole or HEADER)
+        assert read(path) == log.facts
+
+
+def test_torn_lines_are_collected_not_overwritten(path: Path) -> None:
+    for torn in (b"one", b"two"):
+        write(path)
+        with path.open("ab") as file:
+            file.write(torn)
+    write(path)
+    assert path.with_suffix(".torn").read_bytes() == b"onetwo"
+
+
+def test_reading_leaves_a_torn_line_where_it_is(path: Path) -> None:
+    written = write(path, ASKED)
+    with path.open("ab") as file:
+        file.write(b'{"seq":2')
+    assert read(path) == written
+    assert path.read_bytes().endswith(b'{"seq":2')
+
+
+def test_a_block_of_nuls_at_the_end_as_a_crashed_machine_leaves_it_is_torn(path: Path) -> None:
+    written = write(path, ASKED)
+    with path.open("ab") as file:
+        file.write(b"\0" * 4096)
+    with Log(path) as log:
+        assert log.facts == written
+
+
+DAMAGE = {
+    "nuls": b"\0" * 40,
+    "not json": b'{"seq": 2, "at"',
+    "not utf-8": b'{"seq":2,"at":1,"type":"Stopped","why":"\xff"}',
+    "a list": b"[1, 2]",
+    "a number": b"7",
+    "a text": b'"text"',
+    "null": b"null",
+    "empty": b"",
+    "no seq": b'{"at":1,"type":"Stopped","why":"timeout"}',
+    "out of order": b'{"seq":3,"at":1,"type":"Stopped","why":"timeout"}',
+    "seq is true": b'{"seq":true,"at":1,"type":"Stopped","why":"timeout"}',
+    "unknown fact": b'{"seq":2,"at":1,"type":"Sang"}',
+    "unknown why": b'{"seq":2,"at":1,"type":"Stopped","why":"bored"}',
+    "brackets": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_in_the_middle_is_an_error_with_file_and_line_and_nothing_is_changed(path: Path, damage: str) -> None:
+    write(path, ASKED, TurnBegan("a", "solo"), TALK)
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = DAMAGE[damage]
+    path.write_bytes(b"\n".join(lines) + b"torn")
+    before = path.read_bytes()
+    for look in (read, Log):
+        with pytest.raises(LogError, match=r"events\.jsonl:3: this line is damaged") as error:
+            look(path)
+        assert len(str(error.value)) < 700
+        assert error.value.exit_code == Exit.USAGE
+    assert path.read_bytes() == before
+    assert [*path.parent.iterdir()] == [path]
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"{}", b"[]", b"# notes", b"\xff\xfe", b"[" * 100_000, b'{"massgen": "other"}']
+)
+def test_a_file_that_is_no_log_is_not_touched(path: Path, header: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(header + b"\nmine\ntoo")
+    for look in (read, Log):
+        with pytest.raises(LogError, match="not a session log"):
+            look(path)
+    assert path.read_bytes() == header + b"\nmine\ntoo"
+
+
+@pytest.mark.parametrize("version", ["2", "0", '"1"', "null"])
+def test_a_log_of_another_format_says_so(path: Path, version: str) -> None:
+    path.parent.mkdir()
+    path.write_text(f'{{"massgen": "session log", "format": {version}}}\n')
+    with pytest.raises(LogError, match=r"(?s)jsonl:1: format .* is not one this version reads \(it reads 1\).*newer"):
+        Log(path)
+
+
+def test_the_golden_log_of_format_1_is_readable_for_ever() -> None:
+    """Never change that file: sessions like it exist. A new format gets a golden log of its own."""
+    facts = read(GOLDEN)
+    assert {type(recorded.fact) for recorded in facts} == {*get_args(Fact)}
+    assert [json.loads(line(recorded)) for recorded in facts] == [
+        json.loads(raw) for raw in GOLDEN.read_bytes().split(b"\n")[1:-1]
+    ]
+
+
+# --- files that cannot be had --------------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(path: Path) -> None:
+    with Log(path) as log:
+        with pytest.raises(LogError, match="another process is writing this session"):
+            Log(path)
+        other = in_a_process("import sys, pathlib, massgen.log as log; log.Log(pathlib.Path(sys.argv[1]))", path)
+        assert "another process is writing this session" in other.stderr
+        log.append(ASKED)
+    assert len(read(path)) == 1
+    write(path, TALK)
+
+
+def test_a_log_that_is_not_there_cannot_be_read(path: Path) -> None:
+    with pytest.raises(LogError, match=r"events\.jsonl: cannot be read: No such file"):
+        read(path)
+
+
+def test_a_folder_is_no_log(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="cannot be written: Is a directory"):
+        Log(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogError, match=r"(?s)cannot be written.*MASSGEN_HOME"):
+        Log(tmp_path / "file" / "events.jsonl")
+
+
+def test_a_torn_line_that_cannot_be_set_aside_stays(path: Path) -> None:
+    write(path, ASKED)
+    with path.open("ab") as file:
+        file.write(b"torn")
+    path.with_suffix(".torn").mkdir()
+    with pytest.raises(LogError, match="cannot be written: Is a directory"):
+        Log(path)
+    assert path.read_bytes().endswith(b"torn")
+
+
+FULL = """
+    import pathlib, resource, signal, sys
+    from massgen.errors import LogError
+    from massgen.events import Reprompted
+    from massgen.log import Log, read
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+    path = pathlib.Path(sys.argv[1])
+    with Log(path) as log:
+        for number in range(100):
+            try:
+                log.append(Reprompted("a", 1, str(number)))
+            except LogError as error:
+                print(error)
+                break
+        assert [recorded.fact.why for recorded in read(path)] == [str(n) for n in range(number)]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert log.append(Reprompted("a", 1, "space again")).seq == number + 1
+    assert path.read_bytes().endswith(b"\\n")
+    print(number, len(read(path)))
+"""
+
+
+def test_a_full_disk_takes_no_part_of_a_fact(path: Path) -> None:
+    """The system takes as many bytes as fit, then refuses: what it took of the last fact is taken back."""
+    run = in_a_process(FULL, path)
+    assert run.returncode == 0, run.stderr
+    *message, counts = run.stdout.splitlines()
+    assert "events.jsonl: cannot be written: File too large" in message[0]
+    assert counts == "5 6"
+
+
+@contextlib.contextmanager
+def on_the_brink(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, fail)
+        yield
+
+
+def test_a_milestone_that_does_not_reach_the_disk_is_not_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Log(path) as log:
+        with on_the_brink(monkeypatch, "fdatasync"), pytest.raises(LogError, match="Input/output error"):
+            log.append(ASKED)
+        assert read(path) == []
+        assert log.append(ASKED).seq == 1
