@@ -151,6 +151,17 @@ async def test_a_prompt_longer_than_the_context_window_is_to_be_shortened(said: 
     assert "Shorten" in error.fix
 
 
+async def test_an_error_that_litellm_quotes_as_bytes_is_read() -> None:
+    async with Simulator(lambda _: say("Hi")) as sim:
+        backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, base_url=sim.base_url.removesuffix("/v1"))
+        for _ in range(2):  # the second time over connections that were closed
+            with pytest.raises(
+                BackendError, match=r"sonnet-4-5 at http://[0-9.:]*: no such path: /v1/messages \(status 404\)"
+            ):
+                await chunks(backend)
+            await backend.aclose()
+
+
 async def test_a_long_error_is_cut() -> None:
     error = await failure(lambda _: fault(status=500, message="x" * 9_000))
     assert len(error.what) < 330
@@ -272,13 +283,14 @@ WHOLE_LIFE = """
     preload()
 
     async def main(base_url):
-        for model in ("openai/fine", "openai/broken"):
-            backend = Gateway(model, api_key="none", base_url=base_url)
+        for model in ("openai/fine", "openai/broken", "anthropic/elsewhere"):
+            root = base_url.removesuffix("/v1") if model.startswith("anthropic") else base_url
+            backend = Gateway(model, api_key="none", base_url=root)
             try:
                 async for _ in backend.stream(Request([messages.user("Hello")])):
                     pass
             except BackendError:
-                assert model == "openai/broken"
+                assert model != "openai/fine"
             await backend.aclose()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, left

@@ -4,6 +4,7 @@ litellm costs 2-3 s to import, so it is imported at the first call (or by `prelo
 logging worker and tasks of its own per event loop: the last gateway closed on a loop ends them.
 """
 
+import ast
 import asyncio
 import functools
 import importlib
@@ -29,6 +30,9 @@ _BOILERPLATE = re.compile(
 
 _WRAPPING = re.compile(r"^(?:litellm\.)?[A-Za-z]*(?:Error|Exception|Timeout)(?: Error)?\s*[:-]\s*")
 """The class names litellm puts before the provider's words, once per layer."""
+
+_BYTES = re.compile(r"b'[^']*'|b\"[^\"]*\"")
+"""How litellm quotes some providers' responses: as Python shows bytes."""
 
 _open_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, set["Gateway"]] = WeakKeyDictionary()
 
@@ -184,6 +188,8 @@ def _provider_text(error: Exception) -> str:
     text = _BOILERPLATE.split(str(getattr(cause, "message", cause)))[0].strip()
     while text != (inner := _WRAPPING.sub("", text, count=1)):
         text = inner
+    if _BYTES.fullmatch(text):
+        text = ast.literal_eval(text).decode(errors="replace")
     too_long = type(cause).__name__ == "ContextWindowExceededError"
     return f"context window exceeded: {text}" if too_long else text or type(cause).__name__
 
@@ -206,6 +212,9 @@ async def _release(litellm: Any, loop: asyncio.AbstractEventLoop) -> None:
         client = clients.pop(key)
         close: Callable[[], Awaitable[None]] = getattr(client, "aclose", None) or client.close
         await close()
+    if shared := litellm.__dict__.get("module_level_aclient"):
+        # Anthropic's and some others', for all loops: its sessions are opened anew, so it must not be closed itself.
+        await shared.client._transport.aclose()
 
 
 def _is_litellms(task: asyncio.Task[Any]) -> bool:
