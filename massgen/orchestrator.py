@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
+from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Agent, Task, Turn
 from massgen.coordination import (
     Ask,
@@ -245,8 +245,8 @@ class Orchestrator:
                 return Answered(agent, seq, content)
             case Vote(label, reason):
                 return Voted(agent, seq, self.state.seats[agent].ballot[label][0], reason)
-            case Verdict(verdict, reason, instructions):
-                return Evaluated(agent, seq, verdict, reason, instructions)
+            case _:
+                return Evaluated(agent, seq, act.verdict, act.reason, act.instructions)
 
 
 def _failure(error: Exception) -> tuple[Failure, str]:

@@ -135,7 +135,7 @@ def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFaile
     seat = state.seats[fact.agent]
     match fact:
         case TurnBegan(_, purpose, ballot):
-            seat = replace(seat, turn=seq, purpose=purpose, ballot=ballot, labels=len(ballot), vote=None)
+            seat = replace(seat, turn=seq, purpose=purpose, ballot=ballot, labels=len(ballot))
         case Informed(_, _, ballot):
             seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
         case Voted(_, _, choice, reason):

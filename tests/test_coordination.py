@@ -95,7 +95,7 @@ class Table:
         for name in names:
             if self.state.seats[name].turn is None:
                 self.begin(name)
-            self.add(TurnFailed(name, self.turns[name], kind, "broken"))  # pyright: ignore
+            self.add(TurnFailed(name, self.turns[name], kind, "broken"))
         return self
 
     def settle(self, rules: Rules = RULES) -> "Table":
@@ -113,7 +113,7 @@ class Table:
 
     def evaluate(self, name: str, verdict: str, instructions: str = "") -> "Table":
         self.begin(name, "evaluate")
-        self.add(Evaluated(name, self.turns[name], verdict, "because", instructions))  # pyright: ignore
+        self.add(Evaluated(name, self.turns[name], verdict, "because", instructions))
         return self
 
 
@@ -262,7 +262,7 @@ def test_the_turns_that_the_vote_overtook_are_cancelled() -> None:
 
 @pytest.mark.parametrize("first_answers", ["independent", "as_they_come"])
 def test_without_a_vote_the_earliest_answer_wins_once_everybody_has_answered(first_answers: str) -> None:
-    rules = Rules(skip_voting=True, first_answers=first_answers)  # pyright: ignore
+    rules = Rules(skip_voting=True, first_answers=first_answers)
     table = Table("a", "b").begin("a").begin("b").answer(b="Sea")
     assert table.due(rules) == []
     assert patient(table.state, rules), "here, too, patience may run out"
@@ -525,7 +525,7 @@ def test_novelty_is_the_share_of_words_in_common(requirement: str, shared: int, 
     """Of 20 words in all, `shared` in both: 9 of 11 (82 %), 8 of 12 (67 %), 7 of 13 (54 %), 6 of 14 (43 %)."""
     table = Table("a", "b").answer(a=TEN, b="Sea").open().begin("b", "decide")
     words = [*TEN.upper().split()[:shared], *(f"new{n}" for n in range(10 - shared))]
-    rules = Rules(answer_novelty_requirement=requirement)  # pyright: ignore
+    rules = Rules(answer_novelty_requirement=requirement)
     assert bool(refusal(table.state, rules, "b", NewAnswer(" ".join(words)))) is refused
 
 

@@ -27,7 +27,7 @@ from massgen.messages import (
 def reply(*chunks: object) -> Reply:
     collected = Reply()
     for chunk in chunks:
-        collected.add(chunk)  # pyright: ignore
+        collected.add(chunk)
     return collected
 
 
