@@ -276,6 +276,12 @@ def test_a_backend_that_cannot_guess_its_model_needs_one(refused):
         assert (not _refusal(data)) == (row.lists_models or row.type == "local")
 
 
+def test_a_misspelt_key_is_not_told_as_a_missing_one_too(refused):
+    assert refused(GOOD.replace("model:", "modle:")) == [
+        "team.yaml:6:7 agents[0].backend.modle: unknown key; did you mean 'model'?"
+    ]
+
+
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http:// host", "file:///etc/passwd"])
 def test_a_base_url_is_an_http_address(refused, url):
     (line,) = refused(GOOD.replace("http://localhost:8000/v1", url))

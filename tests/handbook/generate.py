@@ -1,0 +1,295 @@
+"""Writes the pages of the handbook that follow from the code: `python -m tests.handbook.generate [--check]`."""
+
+import ast
+import inspect
+import itertools
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, asdict, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from massgen import cli, config, errors, events, prompts
+from massgen.agents import Task, Turn, small
+from massgen.backends import constrained
+from massgen.config import Config
+from massgen.events import Fact, Purpose
+
+FOLDER = Path(__file__).parents[2] / "handbook" / "reference"
+NOTE = "<!-- Written by `make docs-update` from {source}. Change it there. -->"
+
+
+# --- prompts -------------------------------------------------------------------------------------------------------
+
+
+def prompts_page() -> str:
+    """Every text of the modules that speak to models, and the tools as each purpose offers them."""
+    parts = [
+        ("Any model", prompts),
+        ("Embedded models (`type: local`)", small),
+        ("Models without tool calls (`tool_calling: json`)", constrained),
+    ]
+    blocks = [f"## {title}\n\n{_prose(module)}" for title, module in parts]
+    tools = [f"### {purpose}\n\n{_fence('json', _tools(purpose))}" for purpose in get_args(Purpose)]
+    intro = (
+        "All that massgen itself says to models. Words in braces are filled in. An agent's own `system_message` goes "
+        "before them, but after the one sentence that embedded models get."
+    )
+    told = "What an agent may call, by the purpose of its turn; `solo` and `present` end in plain text."
+    return _page("Prompts", "massgen/prompts.py", intro, *blocks, f"## Tools\n\n{told}", *tools)
+
+
+def _prose(module: ModuleType) -> str:
+    """The texts among the constants of `module`: those with a space in them."""
+    texts = {name: value for name, value in vars(module).items() if name.isupper() and " " in str(value)}
+    return "\n\n".join(
+        f"### {name}\n\n{_texts(value)}" for name, value in texts.items() if isinstance(value, str | dict)
+    )
+
+
+def _texts(value: str | Mapping[str, str]) -> str:
+    named = {"": value} if isinstance(value, str) else value
+    return "\n\n".join(
+        f"{f'`{name}`' if name else ''}\n\n{_fence('text', _wrap(text))}".strip() for name, text in named.items()
+    )
+
+
+def _tools(purpose: Purpose) -> str:
+    turn = Turn(1, "", purpose, Task(""), {}, True, *([lambda *_: None] * 4))
+    return json.dumps([asdict(tool) for tool in prompts.tools(turn, ["agent1", "agent2"])], indent=2)
+
+
+# --- configuration -------------------------------------------------------------------------------------------------
+
+
+def configuration_page() -> str:
+    """Every section and field of `massgen.config.Config`."""
+    intro = (
+        "A configuration is a YAML file. A key that is not listed here is an error, told with its line and what was "
+        "probably meant. `${NAME}` in a value stands for an environment variable, or one of a `.env` file in the "
+        "working directory. Of all keys only `agents`, each agent's `backend`, and its `type` must be there."
+    )
+    return _page("Configuration", "massgen/config.py", intro, *_sections(Config, ""))
+
+
+def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
+    told = _texts_below(config)
+    rows = [_row(name, field, told[f"{model.__name__}.{name}"]) for name, field in model.model_fields.items()]
+    table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
+    yield f"## {f'`{path}`' if path else 'The file'}\n\n{inspect.getdoc(model)}\n\n{table}"
+    for name, field in model.model_fields.items():
+        if inner := _model(field.annotation):
+            mark = "[]" if field.annotation is not inner else ""
+            yield from _sections(inner, f"{path}.{name}{mark}".removeprefix("."))
+
+
+def _model(hint: Any) -> type[BaseModel] | None:
+    found = next(iter(get_args(hint)), hint)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _row(name: str, field: FieldInfo, told: str) -> str:
+    cells = (f"`{name}`", _type(field), _default(field), told)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+_PLAIN = {"str": "text", "SecretStr": "text", "int": "whole number", "float": "number", "bool": "`true` or `false`"}
+
+
+def _type(field: FieldInfo) -> str:
+    limits = [words for part in _metadata(field) if (words := _limit(part))]
+    return ", ".join([_named(field.annotation), *limits])
+
+
+def _metadata(field: FieldInfo) -> list[Any]:
+    """Its own constraints, and those inside `Annotated[...] | None`."""
+    inner = [part for hint in get_args(field.annotation) for part in getattr(hint, "__metadata__", ())]
+    return [
+        each
+        for part in [*field.metadata, *inner]
+        for each in (part.metadata if isinstance(part, FieldInfo) else [part])
+    ]
+
+
+_LIMITS = {
+    "Ge": ("ge", "at least {}"),
+    "Gt": ("gt", "more than {}"),
+    "Le": ("le", "at most {}"),
+    "MinLen": ("min_length", "at least {} long"),
+    "MaxLen": ("max_length", "at most {} long"),
+}
+
+
+def _limit(part: Any) -> str:
+    if kind := _LIMITS.get(type(part).__name__):
+        return kind[1].format(getattr(part, kind[0]))
+    return f"matching `{part.pattern}`" if getattr(part, "pattern", None) else ""
+
+
+def _named(hint: Any) -> str:
+    hint = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
+    if _model(hint):
+        return "section" if isinstance(hint, type) else "list of sections"
+    args = [arg for arg in get_args(hint) if arg is not type(None)]
+    if all(isinstance(arg, str) for arg in args) and args:
+        return ", ".join(f"`{arg}`" for arg in args)
+    if getattr(hint, "__origin__", None) is list:
+        return f"list of {_named(args[0])}s"
+    if getattr(hint, "__origin__", None) is dict:
+        return "mapping"
+    return f"{_named(args[0])} or `null`" if args else _PLAIN[hint.__name__]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "as below"
+    return "empty" if value in ("", {}) else f"`{json.dumps(value)}`"
+
+
+# --- facts ---------------------------------------------------------------------------------------------------------
+
+
+def facts_page() -> str:
+    """Every fact of `massgen.events` with its fields."""
+    intro = (
+        "A session is one file, `events.jsonl`: a header line, then one JSON object a line. Each has `seq` (1, 2, ...), "
+        "`at` (seconds since 1970, UTC), `type` (the fact's name) and the fact's fields; a field at its default is left "
+        "out. `massgen --json` prints the same lines."
+    )
+    told = _texts_below(events)
+    return _page("Facts", "massgen/events.py", intro, *(_fact(kind, told) for kind in get_args(Fact)))
+
+
+def _fact(kind: type[Any], told: Mapping[str, str]) -> str:
+    rows = [
+        f"| `{each.name}` | `{_hint(each)}` | {_fact_default(each)} | {told.get(f'{kind.__name__}.{each.name}', '')} |"
+        for each in fields(kind)
+    ]
+    table = "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
+    return f"## {kind.__name__}\n\n{' '.join((inspect.getdoc(kind) or '').split())}\n\n{table}"
+
+
+def _hint(field: "Field[Any]") -> str:
+    hint = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+    shown = str(field.type) if get_args(field.type) else hint
+    for prefix in ("typing.", "collections.abc.", "massgen.events.", "massgen.messages."):
+        shown = shown.replace(prefix, "")
+    return shown.replace("|", "\\|").replace(", ...]", ", ...]")
+
+
+def _fact_default(field: "Field[Any]") -> str:
+    if field.default_factory is not MISSING:
+        return "empty"
+    return "" if field.default is MISSING else f"`{json.dumps(field.default) if field.default != () else '[]'}`"
+
+
+def _texts_below(module: ModuleType) -> dict[str, str]:
+    """`Class.name` -> the text under that field or member."""
+    found: dict[str, str] = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        for stated, text in itertools.pairwise(node.body if isinstance(node, ast.ClassDef) else []):
+            match stated, text:
+                case (
+                    (ast.AnnAssign(target=ast.Name(name)) | ast.Assign(targets=[ast.Name(name)])),
+                    ast.Expr(ast.Constant(str(words))),
+                ):
+                    found[f"{node.name}.{name}"] = " ".join(words.split())
+                case _:
+                    pass
+    return found
+
+
+# --- command line and exit codes -----------------------------------------------------------------------------------
+
+
+def command_line_page() -> str:
+    """The help of every command, as it is printed 80 columns wide."""
+    commands = {"massgen": cli.ask}
+    for name, group in cli.COMMANDS.items():
+        commands[f"massgen {name}"] = group
+        inner = group.commands if isinstance(group, click.Group) else {}
+        commands |= {f"massgen {name} {each}": command for each, command in inner.items()}
+    blocks = [f"## {name}\n\n{_fence('text', _help(name, command))}" for name, command in commands.items()]
+    intro = "Run as a module, `python -m massgen` is the same command. [What its exit codes mean](exit-codes.md)."
+    return _page("Command line", "massgen/cli.py", intro, *blocks)
+
+
+def _help(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=name, terminal_width=80, max_content_width=80)
+    return command.get_help(context)
+
+
+def exit_codes_page() -> str:
+    """The members of `massgen.errors.Exit`, and the tree of errors that lead to them."""
+    told = _texts_below(errors)
+    rows = [f"| {code.value} | `{code.name}` | {told[f'Exit.{code.name}']} |" for code in errors.Exit]
+    table = "\n".join(["| code | name | meaning |", "|---|---|---|", *rows])
+    tree = (errors.__doc__ or "").partition("\n\n")[2].strip()
+    intro = "The exit code of `massgen` says what came of the question; `massgen.Result.exit_code` is the same number."
+    return _page(
+        "Exit codes",
+        "massgen/errors.py",
+        intro,
+        table,
+        f"## Errors\n\nThe number is the exit code.\n\n{_fence('text', tree)}",
+    )
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "prompts.md": prompts_page,
+    "configuration.md": configuration_page,
+    "facts.md": facts_page,
+    "command-line.md": command_line_page,
+    "exit-codes.md": exit_codes_page,
+}
+
+
+def _page(title: str, source: str, *blocks: str) -> str:
+    return "\n\n".join([f"# {title}", NOTE.format(source=f"`{source}`"), *blocks]) + "\n"
+
+
+def _fence(language: str, text: str) -> str:
+    return f"```{language}\n{text}\n```"
+
+
+def _wrap(text: str) -> str:
+    return "\n".join(
+        textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
+    )
+
+
+def stale(folder: Path = FOLDER) -> list[Path]:
+    """The pages that are not what the code says."""
+    return [
+        path
+        for name, page in PAGES.items()
+        if not (path := folder / name).exists() or path.read_text("utf-8") != page()
+    ]
+
+
+def main(arguments: list[str], folder: Path = FOLDER) -> int:
+    """Write all pages; with `--check` only say which are stale (exit code 1)."""
+    if arguments == ["--check"]:
+        for path in (old := stale(folder)):
+            print(f"{path}: not what the code says; run: make docs-update", file=sys.stderr)
+        return 1 if old else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
