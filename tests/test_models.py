@@ -390,7 +390,7 @@ def test_a_pip_that_hangs_is_given_up(
 
 async def test_cancelling_ends_the_download(tiny: ModelEntry, no_pip: Path, tmp_path: Path) -> None:
     pid, running = tmp_path / "pid", asyncio.Event()
-    no_pip.write_text(HANGING_PIP.format(path=str(pid)))  # noqa: ASYNC240 - nothing else runs in the loop
+    no_pip.write_text(HANGING_PIP.format(path=str(pid)))
     loop = asyncio.get_running_loop()
 
     def progress(done: int, total: int) -> None:

@@ -117,6 +117,12 @@ class _Unkept(HttpPool):
 
 
 def literal(text: str) -> str:
-    """`text` as a string of llama.cpp's grammar notation (GBNF), whose escapes are fewer than JSON's."""
-    escaped = (f"\\u{ord(char):04x}" if ord(char) < 32 else f"\\{char}" if char in '"\\' else char for char in text)
-    return f'"{"".join(escaped)}"'.encode(errors="replace").decode()
+    """`text` as a string of llama.cpp's grammar notation (GBNF). Control characters, which that cannot hold, become spaces."""
+    escapes = dict.fromkeys(map(chr, range(32)), " ") | {
+        "\n": r"\n",
+        "\r": r"\r",
+        "\t": r"\t",
+        '"': r"\"",
+        "\\": r"\\",
+    }
+    return f'"{text.translate(str.maketrans(escapes))}"'.encode(errors="replace").decode()

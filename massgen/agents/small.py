@@ -1,0 +1,183 @@
+"""An agent for small models: no tool calls, compact prompts, and a vote by likelihood.
+
+Measured on models of 0.1 to 1.5 billion parameters: none made valid tool calls, long instructions made answers worse, and
+those under 1.5 billion voted by chance when asked to, but well when asked which answer they find likely.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Literal
+
+from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
+from massgen.agents import Turn
+from massgen.agents.calls import Retry, call
+from massgen.backends import Backend, Request, Scorer
+from massgen.errors import BackendError, ProtocolError
+from massgen.events import Reprompted, Retried, Spent
+from massgen.messages import Message, system, user
+
+COMPACT_SYSTEM = "You are a helpful assistant. Answer correctly and briefly."
+COMPACT_AGAIN = "Write your answer now."
+COMPACT_MEDIA = "(A file was attached that you cannot read.)"
+COMPACT_FEEDBACK = "An earlier answer was:\n{answer}\n\nIt must be better: {feedback}"
+COMPACT_PRESENT = (
+    "Question: {question}\n\n{others}Best answer: {best}\n\n"
+    "Give the best answer again, clear and complete. Keep its facts and its code exactly. Give only the answer."
+)
+COMPACT_OTHER = "Other answer: {answer}\n\n"
+COMPACT_VOTE = "Question: {question}\n\n{answers}\n\nCompare the answers. Say which is best and why."
+COMPACT_CUT = "\n[... cut here: too long for this model]"
+
+PROMPT_BYTES = 10_000
+"""What surely fits a context of 4,096 tokens beside the reply: a token is seldom under 3 bytes of text."""
+TRIES = 2
+REVISIONS = 2
+"""How often a vote is made anew because the answers changed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallAgent:
+    """A small model. `votes`: by `likelihood` where the backend is a `Scorer`, or by `json`, the reason before the choice."""
+
+    id: str
+    backend: Backend
+    system_message: str = ""
+    votes: Literal["likelihood", "json"] = "likelihood"
+    retry: Retry = field(default_factory=Retry)
+
+    async def turn(self, turn: Turn) -> Act:
+        match turn.purpose:
+            case "solo":
+                return Final(await self._say(turn, _question(turn)))
+            case "answer":
+                return NewAnswer(await self._say(turn, _question(turn)))
+            case "decide":
+                return await self._vote(turn)
+            case "present":
+                return await self._present(turn)
+            case "evaluate":
+                return Verdict("submit")
+
+    async def aclose(self) -> None:
+        await self.backend.aclose()
+
+    async def _say(self, turn: Turn, content: str) -> str:
+        """The model's text. An empty one is asked for once more."""
+        messages = [self._system(), user(content)]
+        for _ in range(TRIES):
+            reply = await call(self.backend, Request(tuple(messages)), turn, self.retry)
+            if text := reply.message.text.strip():
+                return text
+            turn.record(Reprompted(self.id, turn.seq, "the reply was empty"))
+            messages[1:] = [user(f"{content}\n\n{COMPACT_AGAIN}")]
+        raise ProtocolError(f"{self.backend.model} said nothing in {TRIES} tries")
+
+    def _system(self) -> Message:
+        return system(f"{COMPACT_SYSTEM}\n\n{self.system_message}" if self.system_message else COMPACT_SYSTEM)
+
+    async def _present(self, turn: Turn) -> Final:
+        """Say the winning answer again. What came out is given only if the model finds it likelier than what won."""
+        best = next(iter(turn.answers.values()))
+        text = await self._say(turn, _presentation(turn, best))
+        if text == best or ("```" in best and "```" not in text):
+            return Final(best)
+        if not isinstance(self.backend, Scorer):
+            return Final(text)
+        before, after = await self._scores(self.backend, turn, (best, text))
+        return Final(text if after > before else best)
+
+    async def _vote(self, turn: Turn) -> Vote:
+        vote = await self._choose(turn, turn.answers)
+        for _ in range(REVISIONS):
+            if not (shown := turn.news()):
+                break
+            vote = await self._choose(turn, shown)
+        return vote
+
+    async def _choose(self, turn: Turn, answers: Mapping[str, str]) -> Vote:
+        if self.votes == "json" or not isinstance(self.backend, Scorer):
+            return await self._argue(turn, answers)
+        if len(answers) == 1:
+            return Vote(next(iter(answers)), "the only answer")
+        scores = dict(zip(answers, await self._scores(self.backend, turn, [*answers.values()]), strict=True))
+        best = max(scores, key=scores.__getitem__)
+        return Vote(best, f"likeliest of {len(scores)} by mean log-probability ({scores[best]:.2f})")
+
+    async def _scores(self, scorer: Scorer, turn: Turn, candidates: Sequence[str]) -> Sequence[float]:
+        began = monotonic()
+        try:
+            scores = await scorer.score(turn.task.question, candidates)
+        except BackendError as error:
+            if not error.transient:
+                raise
+            turn.record(Retried(self.id, turn.seq, str(error), 0.0))
+            scores = await scorer.score(turn.task.question, candidates)
+        seconds = round(monotonic() - began, 3)
+        turn.record(Spent(self.id, turn.seq, self.backend.model, 0, 0, 0.0, seconds))  # it generates nothing
+        return scores
+
+    async def _argue(self, turn: Turn, answers: Mapping[str, str]) -> Vote:
+        room = PROMPT_BYTES // 2 // len(answers)
+        shown = "\n\n".join(f"{label}:\n{_cut(text, room)}" for label, text in answers.items())
+        content = COMPACT_VOTE.format(question=_cut(turn.task.question, PROMPT_BYTES // 2), answers=shown)
+        request = Request((self._system(), user(content)), schema=_ballot_schema([*answers]))
+        why = ""
+        for _ in range(TRIES):
+            reply = await call(self.backend, request, turn, self.retry)
+            try:
+                return _read_vote(reply.message.text, answers)
+            except ValueError as error:
+                why = str(error)
+            turn.record(Reprompted(self.id, turn.seq, why))
+        raise ProtocolError(f"{self.backend.model} came to no vote in {TRIES} tries; the last: {why}")
+
+
+def _question(turn: Turn) -> str:
+    task = turn.task
+    parts = [task.question, *([COMPACT_MEDIA] if task.media else [])]
+    if task.feedback:
+        answer = _cut(task.previous_answer, PROMPT_BYTES // 3)
+        parts.append(COMPACT_FEEDBACK.format(answer=answer, feedback=_cut(task.feedback, PROMPT_BYTES // 6)))
+    return "\n\n".join(parts)
+
+
+def _presentation(turn: Turn, best: str) -> str:
+    """The winning answer last, where a small model heeds it most; others only where they fit whole."""
+    question, best = _cut(turn.task.question, PROMPT_BYTES // 3), _cut(best, PROMPT_BYTES // 2)
+    room = PROMPT_BYTES - _bytes(question) - _bytes(best)
+    others = ""
+    for text in [*turn.answers.values()][1:]:
+        shown = COMPACT_OTHER.format(answer=text)
+        others += shown if _bytes(others + shown) <= room else ""
+    return COMPACT_PRESENT.format(question=question, others=others, best=best)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))
+
+
+def _cut(text: str, limit: int) -> str:
+    """`text`, or what of it fits into `limit` bytes with a note that more was there."""
+    if _bytes(text) <= limit:
+        return text
+    return text.encode(errors="replace")[: max(0, limit - len(COMPACT_CUT))].decode(errors="ignore") + COMPACT_CUT
+
+
+def _ballot_schema(labels: Sequence[str]) -> dict[str, Any]:
+    reason, label = {"type": "string", "maxLength": 200}, {"type": "string", "enum": [*labels]}
+    return {
+        "type": "object",
+        "properties": {"reason": reason, "agent_id": label},
+        "required": ["reason", "agent_id"],
+        "additionalProperties": False,
+    }
+
+
+def _read_vote(text: str, answers: Mapping[str, str]) -> Vote:
+    match json.loads(text):
+        case {"agent_id": str(label), "reason": str(reason)} if label in answers:
+            return Vote(label, reason)
+        case other:
+            raise ValueError(f"not a vote for one of {', '.join(answers)}: {str(other)[:100]}")
