@@ -1,5 +1,7 @@
 """What the README and the handbook say, held against the code."""
 
+import errno
+import os
 import re
 import shlex
 import subprocess
@@ -134,6 +136,24 @@ def test_every_make_target_that_is_named_exists(path):
 def test_every_file_of_the_package_that_is_named_exists(path):
     for name in re.findall(r"`((?:massgen|tests|examples|handbook|benchmarks)/[\w./-]*)`", path.read_text("utf-8")):
         assert (ROOT / name).exists(), name
+
+
+def test_troubleshooting_quotes_what_massgen_says():
+    text = (ROOT / "handbook/guides/troubleshooting.md").read_text("utf-8")
+    quoted = re.findall(r"^## \"(.+?)\"", text, re.MULTILINE) + re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "massgen").rglob("*.py"))
+    said = re.sub(r"\"\s+f?\"", "", sources) + os.strerror(errno.ENOSPC)
+
+    assert len(quoted) >= 10
+    for phrase in quoted:
+        for piece in re.split(r"\.\.\.|\d+|: |\(", phrase):
+            assert piece.strip() in {"", "libgomp.so."} or piece.strip(" )") in said, phrase
+
+
+def test_the_architecture_page_has_every_module():
+    text = (ROOT / "handbook/concepts/architecture.md").read_text("utf-8")
+    for path in (ROOT / "massgen").rglob("[a-z]*.py"):
+        assert re.search(rf"\b{path.stem}\b", text), path.stem
 
 
 def test_the_readme_fits_on_a_screen():
