@@ -1,0 +1,94 @@
+"""Measures massgen beside its peers: rounds over all of them in shuffled order, a fresh process each, one table.
+
+CPU is the median of the rounds, wall time the best: on a shared machine CPU is the figure to trust, and ratios within a
+table more than figures. Needs the development environment (the models are simulated by `tests.providers`).
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.footprint import footprint
+from benchmarks.local_model import local_model
+from benchmarks.measure import Probe, measure, servers
+from benchmarks.peers import PEERS, PUBLIC, install
+from benchmarks.scenarios import Results, Row, probes, rows, slowness
+
+
+def main() -> int:
+    options = _options()
+    for peer in [*PEERS, *([PUBLIC] if options.public else [])]:
+        install(peer)
+    results = run(probes(public=options.public), options.rounds)
+    lines = [line(row, results) for row in rows(public=options.public)]
+    lines += footprint() if options.install else []
+    lines += local_model() if options.local else []
+    print(
+        f"{machine()}; CPU targets are {slowness(results):.2f} times those of the reference machine\n\n{table(lines)}"
+    )
+    if options.json:
+        report = {"machine": machine(), "rounds": options.rounds, "rows": lines, "results": results}
+        options.json.write_text(json.dumps(report, indent=1))
+    missed = [each["what"] for each in lines if each.get("met") is False]
+    return int(bool(options.check and missed))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    parser.add_argument("--public", action="store_true", help="also the public MassGen: installs 1.7 GB")
+    parser.add_argument("--install", action="store_true", help="also what installing massgen brings")
+    parser.add_argument("--local", action="store_true", help="also the embedded model, against its runtime alone")
+    return parser.parse_args()
+
+
+def run(wanted: Sequence[Probe], rounds: int) -> dict[str, list[dict[str, float]]]:
+    results: dict[str, list[dict[str, float]]] = defaultdict(list)
+    order = [(number, probe) for number in range(rounds) for probe in random.sample(wanted, len(wanted))]
+    with servers({probe.pace for probe in wanted}) as running:
+        for number, probe in order:
+            print(f"\r\033[Kround {number + 1} of {rounds}: {probe.name}", end="", file=sys.stderr, flush=True)
+            results[probe.name].append(measure(probe, running[probe.pace]))
+    print("\r\033[K", end="", file=sys.stderr)
+    return results
+
+
+def line(row: Row, results: Results) -> dict[str, Any]:
+    value, limit = row.value(results), row.bound(results)
+    met = None if limit is None else value <= limit
+    return {"what": row.what, "unit": row.unit, "value": value, "ratio": row.ratio(results), "limit": limit, "met": met}
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """In Markdown; the column `ours = 1` compares the CPU of the seven calls."""
+    cells = [("what", "measured", "ours = 1", "target", ""), ("---", "---:", "---:", "---:", "---")]
+    for each in lines:
+        limit, ratio = each.get("limit"), each.get("ratio")
+        target = "" if limit is None else f"≤ {number(limit)}"
+        verdict = {True: "met", False: "**missed**", None: ""}[each.get("met")]
+        shown = "" if ratio is None else number(ratio)
+        cells.append((each["what"], f"{number(each['value'])} {each['unit']}".strip(), shown, target, verdict))
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def number(value: float) -> str:
+    """Three digits, without exponent."""
+    digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{digits}f}"
+
+
+def machine() -> str:
+    return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
