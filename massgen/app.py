@@ -1,7 +1,6 @@
 """The composition root: a configuration and a question become a run, and the run a `Result`."""
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from massgen.config import Config, OrchestratorConfig
 from massgen.coordination import Rules
 from massgen.errors import Exit, UsageError
 from massgen.events import Asked
-from massgen.loading import Loaded, load, parse
+from massgen.loading import Loaded, environment, load, parse
 from massgen.log import Log, Sink, redactor
 from massgen.messages import Media
 from massgen.orchestrator import Orchestrator, Times
@@ -80,7 +79,7 @@ async def arun(
     loaded = resolve(config)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(HttpPool())
-        team = await stack.enter_async_context(build(loaded.config, pool, progress))
+        team = await stack.enter_async_context(build(loaded.config, environment(), pool, progress))
         folder = sessions.create(session_dir)
         path = folder / sessions.LOG_NAME
         log = stack.enter_context(Log(path, redact=redactor([*loaded.secrets, *team.secrets])))
@@ -116,7 +115,8 @@ def resolve(config: Source) -> Loaded:
 
 
 def _default() -> Loaded:
-    keys = sorted({name for provider in PROVIDERS.values() for name in provider.key_variables if os.environ.get(name)})
+    env = environment()
+    keys = sorted({name for provider in PROVIDERS.values() for name in provider.key_variables if env.get(name)})
     if keys:
         raise UsageError(
             f"{keys[0]} is set, but no configuration says which model to pay for",

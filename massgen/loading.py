@@ -143,7 +143,7 @@ def load(path: Path, env: Mapping[str, str] | None = None) -> Loaded:
     """The configuration in the file `path`. Raises `ConfigError` with all its problems.
 
     `${NAME}` stands for an environment variable, or one of a `.env` file in the working directory."""
-    reader, text = _Reader(str(path), _environment() if env is None else env), _text(path)
+    reader, text = _Reader(str(path), environment() if env is None else env), _text(path)
     try:
         _check_size(text)
         node: Any = _untyped.compose(text, _LOADER)
@@ -159,7 +159,7 @@ def load(path: Path, env: Mapping[str, str] | None = None) -> Loaded:
 
 def parse(source: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Loaded:
     """A configuration given as data, checked like a file."""
-    return _checked(_Reader("config", _environment() if env is None else env), source)
+    return _checked(_Reader("config", environment() if env is None else env), source)
 
 
 def _check_size(text: str) -> None:
@@ -187,7 +187,8 @@ def _text(path: Path) -> str:
         raise ConfigError([f"{path}: not UTF-8 text (byte {data[error.start]:#04x} at {error.start})"]) from None
 
 
-def _environment() -> Mapping[str, str]:
+def environment() -> Mapping[str, str]:
+    """The environment, and beneath it what a `.env` file in the working directory sets."""
     if not Path(".env").is_file():
         return os.environ
     from dotenv import dotenv_values

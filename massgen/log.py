@@ -52,9 +52,12 @@ class Log:
         self._seq = len(self.facts)
 
     def append(self, fact: Fact) -> Recorded:
-        """Record `fact`. Raises `LogError` if it cannot be written; the log then ends before it."""
+        """Record `fact`, without its secrets. Raises `LogError` if it cannot be written; the log then ends before it."""
         recorded = Recorded(self._seq + 1, round(self._clock(), 3), fact)
-        self._write(line(recorded), sync=isinstance(fact, MILESTONES))
+        text = line(recorded)
+        if (safe := self._redact(text)) != text:  # nobody is told more than the log
+            recorded = _fact(safe.encode(errors="backslashreplace"), recorded.seq, self.path)
+        self._write(safe, sync=isinstance(fact, MILESTONES))
         self._seq = recorded.seq
         return recorded
 
@@ -90,7 +93,7 @@ class Log:
             raise _unwritable(self.path, error) from None
 
     def _write(self, text: str, *, sync: bool) -> None:
-        data = (self._redact(text) + "\n").encode(errors="backslashreplace")  # a lone surrogate as JSON's own \ud800
+        data = (text + "\n").encode(errors="backslashreplace")  # a lone surrogate as JSON's own \ud800
         size = os.fstat(self._fd).st_size
         try:
             written = os.write(self._fd, data)

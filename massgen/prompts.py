@@ -21,7 +21,7 @@ ANSWER = (
 DECIDE = (
     "Several agents do the user's task. You see their current answers under neutral labels; one may be yours. Check each "
     "against the task. {standard} To answer anew, digest what is right in them, combine it with your own work into one "
-    "complete answer and call new_answer. Otherwise call vote. End with exactly one of these calls."
+    "complete answer and call new_answer; nobody can reply to it. Otherwise call vote. End with exactly one of these calls."
 )
 VOTE_ONLY = (
     "Several agents did the user's task. You see their current answers under neutral labels; one may be yours. Check each "

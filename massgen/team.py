@@ -33,11 +33,13 @@ class Team:
 
 
 @asynccontextmanager
-async def build(config: Config, pool: HttpPool, progress: Progress = quiet) -> AsyncGenerator[Team]:
-    """The team of `config`, ready to be asked; leaving closes all it holds.
+async def build(
+    config: Config, env: Mapping[str, str], pool: HttpPool, progress: Progress = quiet
+) -> AsyncGenerator[Team]:
+    """The team of `config`, ready to be asked; keys come from `env`. Leaving closes all it holds.
 
     Raises `ConfigError` for a missing key and `LocalModelError` where an embedded model is needed and cannot run."""
-    builder = _Builder(config, pool)
+    builder = _Builder(config, env, pool)
     remote = builder.remote_agents()
     async with AsyncExitStack() as stack:
         agents = remote | await builder.local_agents(stack, progress)
@@ -48,9 +50,9 @@ async def build(config: Config, pool: HttpPool, progress: Progress = quiet) -> A
 
 
 class _Builder:
-    def __init__(self, config: Config, pool: HttpPool) -> None:
+    def __init__(self, config: Config, env: Mapping[str, str], pool: HttpPool) -> None:
         self.secrets: list[str] = []
-        self._config, self._pool = config, pool
+        self._config, self._env, self._pool = config, env, pool
         self._models: dict[str, str] = {}
 
     @property
@@ -114,15 +116,15 @@ class _Builder:
     def _key(self, settings: BackendConfig, provider: Provider) -> tuple[str | None, str]:
         """The agent's key, and the variable it is from."""
         given = settings.api_key.get_secret_value() if settings.api_key else None
-        key = resolve_key(provider, given)
+        key = resolve_key(provider, given, self._env)
         self.secrets += [key] if key else []
-        return key, key_name(provider, given)
+        return key, key_name(provider, given, self._env)
 
     def _direct(self, settings: BackendConfig, provider: Provider) -> Backend:
         key, variable = self._key(settings, provider)
         return ChatCompletions(
             self._pool,
-            base_url=resolve_base_url(provider, settings.base_url),
+            base_url=resolve_base_url(provider, settings.base_url, self._env),
             model=settings.model,
             api_key=key,
             key_name=variable,
@@ -138,7 +140,7 @@ class _Builder:
         return Gateway(
             f"{provider.litellm_prefix}{settings.model}",
             api_key=key,
-            base_url=resolve_base_url(provider, settings.base_url) or None,
+            base_url=resolve_base_url(provider, settings.base_url, self._env) or None,
             options=_options(settings),
             stall_timeout=settings.stall_timeout_seconds,
         )

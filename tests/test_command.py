@@ -138,6 +138,28 @@ async def test_a_key_that_a_server_echoes_reaches_neither_log_nor_stderr(tmp_pat
     assert "${TEAM_KEY}" in json.dumps(facts(tmp_path / "home"))
 
 
+async def test_a_providers_key_may_stand_in_a_dotenv_file(tmp_path: Path) -> None:
+    async with Simulator(Team(final="Paris.")) as simulator:
+        (tmp_path / ".env").write_text("GROQ_API_KEY=sk-from-dotenv\n")
+        config = tmp_path / "team.yaml"
+        config.write_text(
+            json.dumps({"agents": [{"backend": {"type": "groq", "model": "m", "base_url": simulator.base_url}}]})
+        )
+        ran = await massgen("--config", str(config), QUESTION)
+        assert ran.out == "Paris.\n"
+        assert simulator.calls[0].headers["Authorization"] == "Bearer sk-from-dotenv"
+
+
+async def test_every_missing_key_is_named_before_anything_is_spent(tmp_path: Path) -> None:
+    config = tmp_path / "team.yaml"
+    team = [{"id": kind, "backend": {"type": kind, "model": "m"}} for kind in ("openai", "claude", "gemini")]
+    config.write_text(json.dumps({"agents": team}))
+    ran = await massgen("--config", str(config), QUESTION)
+    assert ran.code == Exit.USAGE
+    assert all(name in ran.err for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"))
+    assert not (tmp_path / "home").exists()
+
+
 async def test_an_agent_that_hangs_does_not_hold_up_the_others_for_ever(tmp_path: Path) -> None:
     settings = {"timeout_settings": {"turn_timeout_seconds": 0.5}}
     ran = await asked(only("m2", hang(), Team(final="Paris.")), tmp_path, "--json", **settings)
@@ -222,10 +244,20 @@ async def test_an_interrupted_run_says_so_and_leaves_nothing_running(tmp_path: P
     assert facts(tmp_path / "home")[-1] == facts(tmp_path / "home")[-1] | {"type": "Stopped", "why": "interrupted"}
 
 
+TELL_WHEN_UP = """
+import os, sys
+def tell(event, arguments):
+    if event == "import" and arguments[0] == "massgen.cli":
+        os.write(2, b"up\\n")
+sys.addaudithook(tell)
+from massgen.__main__ import main
+main()
+"""
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3])
 async def test_ctrl_c_at_any_moment_ends_without_a_traceback(config: str, delay: float) -> None:
-    code = "import sys, massgen.__main__ as m; print('up', file=sys.stderr, flush=True); m.main()"
-    async with started("-c", code, "--config", config, QUESTION, program=()) as process:
+    async with started("-c", TELL_WHEN_UP, "--config", config, QUESTION, program=()) as process:
         assert process.stderr
         await process.stderr.readline()
         asyncio.get_running_loop().call_later(delay, process.send_signal, signal.SIGINT)

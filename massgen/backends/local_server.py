@@ -138,7 +138,9 @@ class LocalServer:
             case {"missing": why} if "libgomp" in why:
                 return self._error(f"the OpenMP library is missing ({why})", "Install it: apt-get install libgomp1")
             case {"missing": why}:
-                return self._error(f"its runtime cannot be loaded ({why})", "Install it: pip install 'massgen[local]'")
+                return self._error(
+                    f"its runtime cannot be loaded ({why})", 'Install it, in the checkout: pip install ".[local]"'
+                )
             case {"failed": why}:
                 fix = "The file may be damaged, no instruct model, or too large for the memory. Check it: massgen models pull."
                 return self._error(f"the model file cannot be loaded ({why})", fix)
