@@ -86,7 +86,7 @@ def check(path: Path, limits: Limits = Limits()) -> None:
     header, *rest = path.read_bytes().decode().split("\n")[:-1]
     assert json.loads(header) == {"massgen": "session log", "format": 1}
     lines = [json.loads(line) for line in rest]
-    assert [line["seq"] for line in lines] == [*range(1, len(lines) + 1)]
+    assert [line["seq"] for line in lines] == [*range(1, len(lines) + 1)], "not numbered 1, 2, ..."
     assert lines, "the log is empty"
     assert lines[0]["type"] == "Asked"
     oracle = Oracle(limits, [member["id"] for member in lines[0]["roster"]])
@@ -196,7 +196,7 @@ class Oracle:
                 assert label not in turn.used, f"{label} meant something else earlier in this turn"
         turn.ballot, turn.used = ballot, turn.used | {*ballot}
         shown = [tuple(entry) for entry in ballot.values()]
-        assert sorted(shown) == sorted(self.attempt.entries)
+        assert sorted(shown) == sorted(self.attempt.entries), "not told of every current answer"
 
     # --- what a turn does ---
 
@@ -206,7 +206,7 @@ class Oracle:
         assert turn.said <= PROMPTS, "more model calls than a turn may make"
 
     def _on_spent(self, line: Line) -> None:
-        assert self._open(line).said
+        assert self._open(line).said, "paid for no model call"
 
     def _on_retried(self, line: Line) -> None:
         turn = self._open(line)
