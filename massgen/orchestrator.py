@@ -42,6 +42,10 @@ from massgen.messages import Chunk
 from massgen.state import State, apply, fold
 
 
+MAX_CAUSE = 2000
+"""Characters of an error that are recorded: some carry the whole reply."""
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """Limits in seconds: the whole run, one turn, and from the first answer to the opening of the vote."""
@@ -224,7 +228,7 @@ class Orchestrator:
 
     def _failed(self, turn: Turn, kind: Failure, cause: str) -> None:
         if self._is_open(turn):
-            self.record(TurnFailed(turn.agent, turn.seq, kind, cause))
+            self.record(TurnFailed(turn.agent, turn.seq, kind, cause[:MAX_CAUSE]))
 
     def _is_open(self, turn: Turn) -> bool:
         return self.state.seats[turn.agent].turn == turn.seq

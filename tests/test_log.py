@@ -114,8 +114,17 @@ def test_a_write_taken_in_pieces_is_completed(path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("secret", ["sk-0123456789", 'quo"te\\secret', "pässwörd-ü", "tab\tsecret\n"])
 def test_a_secret_is_not_written_whatever_its_characters(path: Path, secret: str) -> None:
     with Log(path, redact=redactor([secret, secret[:9]])) as log:
-        log.append(Reprompted("a", 1, f"the key {secret} was refused"))
-    assert read(path)[0].fact == Reprompted("a", 1, "the key [redacted] was refused")
+        told = log.append(Reprompted("a", 1, f"the key {secret} was refused"))
+    assert read(path) == [told], "nobody is told more than the log"
+    assert told.fact == Reprompted("a", 1, "the key [redacted] was refused")
+
+
+def test_a_secret_that_is_a_word_of_the_format_stops_the_run_before_the_log_is_damaged(path: Path) -> None:
+    with Log(path, redact=redactor(["Reprompted"])) as log:
+        with pytest.raises(LogError, match="unknown type"):
+            log.append(Reprompted("a", 1, "why"))
+        assert log.append(ASKED).seq == 1
+    assert len(read(path)) == 1
 
 
 def test_a_secret_is_taken_out_of_text_that_is_not_json() -> None:

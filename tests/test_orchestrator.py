@@ -274,6 +274,7 @@ def test_work_cancelled_by_a_library_is_a_failure_not_a_hang(path: Path) -> None
         (ValueError("boom"), "ValueError: boom"),
         (TimeoutError("the socket's"), "TimeoutError: the socket's"),
         (KeyError("choices"), "KeyError: 'choices'"),
+        (RuntimeError("x" * 1_000_000), "RuntimeError: " + "x" * 1986),
     ],
 )
 def test_a_defect_of_one_agent_ends_its_turn_and_nothing_else(path: Path, error: Exception, left: str) -> None:
