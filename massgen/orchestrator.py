@@ -41,7 +41,6 @@ from massgen.log import Log, Sink
 from massgen.messages import Chunk
 from massgen.state import State, apply, fold
 
-
 MAX_CAUSE = 2000
 """Characters of an error that are recorded: some carry the whole reply."""
 
