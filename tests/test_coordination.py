@@ -217,6 +217,13 @@ def test_the_only_agent_left_need_not_vote_for_the_only_answer() -> None:
     assert table.due() == [Chosen(table.given["a"], {}, "only answer")]
 
 
+def test_an_agent_that_is_deciding_when_it_becomes_the_only_one_may_finish() -> None:
+    table = Table("a", "b").answer(a="Sky", b="sky.").open().begin("a", "decide").begin("b", "decide").fail("b")
+    assert table.due() == []
+    table.fail("a", kind="interrupted")
+    assert table.due() == [Chosen(table.given["a"], {}, "only answer")]
+
+
 def test_the_only_agent_left_votes_when_there_are_more_answers_than_its_own() -> None:
     table = Table("a", "b").answer(a="Sky", b="Sea").open().begin("b", "decide").fail("b")
     assert table.due() == [Ask("a", "decide")]

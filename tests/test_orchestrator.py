@@ -1,6 +1,7 @@
 """Whole runs with scripted models: who is asked what and when, and what the log says of it."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -306,6 +307,7 @@ def test_what_comes_of_a_turn_after_the_vote_was_over_is_not_recorded(path: Path
 
     state = Stage(path, freelancers(vote_for_first, vote_for_first, deaf), Rules(stop="decided")).run()
     assert len(facts(path, Voted)) == 2
+    assert [fact.kind for fact in facts(path, TurnFailed)] == ["cancelled"]
     assert state.stopped == Stopped("answered")
     assert isinstance(read(path)[-1].fact, Stopped)
 
@@ -474,3 +476,25 @@ def test_a_full_disk_stops_the_run_at_once_and_it_resumes_when_there_is_space(tm
     run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=root)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.split()) > 10
+
+
+@pytest.mark.parametrize("milestone", [1, 2, 4, 6], ids=["the question", "an answer", "a vote", "the end"])
+def test_a_milestone_that_does_not_reach_the_disk_stops_the_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch, milestone: int
+) -> None:
+    synced: list[int] = []
+
+    def sync(fd: int) -> None:
+        synced.append(fd)
+        if len(synced) == milestone:
+            raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", sync)
+        cast = actors((), ())
+        with pytest.raises(LogError, match="Input/output error"):
+            Stage(path, agents(cast)).run()
+    assert len(synced) <= milestone + 1, "only what another agent had ready in the same moment is recorded after it"
+    assert not any(actor.unfinished for actor in cast.values())
+    Stage(path, agents(cast)).run()
+    check(path)
