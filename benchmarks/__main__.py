@@ -56,16 +56,22 @@ def run(wanted: Sequence[Probe], rounds: int) -> dict[str, list[dict[str, float]
     order = [(number, probe) for number in range(rounds) for probe in random.sample(wanted, len(wanted))]
     with servers({probe.pace for probe in wanted}) as running:
         for number, probe in order:
-            print(f"\r\033[Kround {number + 1} of {rounds}: {probe.name}", end="", file=sys.stderr, flush=True)
+            tell(f"round {number + 1} of {rounds}: {probe.name}")
             results[probe.name].append(measure(probe, running[probe.pace]))
-    print("\r\033[K", end="", file=sys.stderr)
+    tell("")
     return results
+
+
+def tell(progress: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
 
 
 def line(row: Row, results: Results) -> dict[str, Any]:
     value, limit = row.value(results), row.bound(results)
-    met = None if limit is None else value <= limit
-    return {"what": row.what, "unit": row.unit, "value": value, "ratio": row.ratio(results), "limit": limit, "met": met}
+    met = None if limit is None else value == limit if row.exact else value <= limit
+    judged = {"limit": limit, "exact": row.exact, "met": met}
+    return {"what": row.what, "unit": row.unit, "value": value, "ratio": row.ratio(results), **judged}
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -73,7 +79,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     cells = [("what", "measured", "ours = 1", "target", ""), ("---", "---:", "---:", "---:", "---")]
     for each in lines:
         limit, ratio = each.get("limit"), each.get("ratio")
-        target = "" if limit is None else f"≤ {number(limit)}"
+        target = "" if limit is None else f"{'=' if each.get('exact') else '≤'} {number(limit)}"
         verdict = {True: "met", False: "**missed**", None: ""}[each.get("met")]
         shown = "" if ratio is None else number(ratio)
         cells.append((each["what"], f"{number(each['value'])} {each['unit']}".strip(), shown, target, verdict))

@@ -18,7 +18,8 @@ from massgen.backends.local_server import LocalServer
 async def replay(calls: list[dict[str, Any]], server: LocalServer) -> None:
     url = f"{await server.base_url()}/chat/completions"
     over = [asyncio.Event() for _ in calls]
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {server.key}"}) as session:
+    fresh = aiohttp.TCPConnector(force_close=True)  # the runtime closes idle connections unannounced
+    async with aiohttp.ClientSession(connector=fresh, headers={"Authorization": f"Bearer {server.key}"}) as session:
 
         async def again(number: int) -> None:
             began = calls[number]["began"]
