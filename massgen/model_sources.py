@@ -27,7 +27,6 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 PART_SECONDS = 3600
 """One wheel (under 100 MB) that takes longer is given up."""
-HUB_ATTEMPTS = 5
 HUB_STALL_SECONDS = 30
 BLOCK = 1 << 20
 
@@ -131,9 +130,10 @@ def _await(pip: subprocess.Popen[bytes], requirement: str, work: Path, progress:
 def _bytes_in(folder: Path) -> int:
     """The size of the largest file: pip's wheel, wherever it is on its way to its place."""
     sizes = [0]
-    for file in folder.rglob("*"):
-        with suppress(OSError):
-            sizes.append(file.stat().st_size)
+    for place, _, files in os.walk(folder):  # which bears with what pip removes meanwhile
+        for file in files:
+            with suppress(OSError):
+                sizes.append(os.stat(os.path.join(place, file)).st_size)
     return max(sizes)
 
 
@@ -161,9 +161,10 @@ def from_hub(repo: str, file: str, size: int, kept: Path, work: Path, progress: 
 
 
 def _complete(url: str, path: Path, size: int, progress: Progress) -> None:
-    have, why = 0, ""
-    for attempt in range(HUB_ATTEMPTS):
-        time.sleep(attempt / 4)
+    """Go on after each break, as long as something comes."""
+    before, have, why = -1, 0, ""
+    while before < have < size:
+        before, why = have, "it was closed"
         try:
             _resume(url, path, size, progress)
         except HTTPError as error:
@@ -171,9 +172,9 @@ def _complete(url: str, path: Path, size: int, progress: Progress) -> None:
             raise LocalModelError(f"{url}: HTTP {error.code} {error.reason}") from None
         except (OSError, HTTPException) as error:
             why = str(error)
-        if (have := path.stat().st_size) == size:
-            return
-    raise LocalModelError(f"{url}: broke off {HUB_ATTEMPTS} times, after {have:,} of {size:,} bytes; {why}")
+        have = path.stat().st_size
+    if have != size:
+        raise LocalModelError(f"{url}: the connection failed after {have:,} of {size:,} bytes: {why}")
 
 
 def _resume(url: str, path: Path, size: int, progress: Progress) -> None:

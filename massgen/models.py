@@ -176,6 +176,7 @@ def _fetch(model: ModelEntry, progress: Progress) -> Path:
             except (LocalModelError, OSError) as error:
                 failures.append(f"{name}: {error}")
             if path := _sound(model):  # another process was quicker, and took the parts away
+                shutil.rmtree(kept, ignore_errors=True)
                 return path
     raise LocalModelError("\n  ".join(failures), fix=f"Try again later: massgen models pull {model.name}\n  {_OWN_FIX}")
 
@@ -210,12 +211,12 @@ def _check_space(model: ModelEntry, kept: Path) -> None:
 
 def _accept(model: ModelEntry, path: Path, kept: Path) -> Path:
     """Move the fetched file into the cache if it is the published one; either way its pieces have served."""
-    digest = _sha256(path)
+    digest, target = _sha256(path), path_of(model)
+    if digest == model.sha256:
+        path.replace(target)  # before the pieces go: a process that misses one finds this instead
     shutil.rmtree(kept, ignore_errors=True)
     if digest != model.sha256:
         raise LocalModelError(f"the file is not the published one: its sha256 is {digest}, not {model.sha256}")
-    target = path_of(model)
-    path.replace(target)
     return cached(model) or target
 
 

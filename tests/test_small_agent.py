@@ -182,9 +182,7 @@ async def test_the_presented_answer_is_never_less_likely_than_the_one_that_won(
     judge = Judge([says("Paris, in France.")], likes={"Paris": -1.0, "Paris, in France.": likes})
     answers = {"agent1": "Paris", "agent2": "Rome"}
     assert await stage.play(SmallAgent("a", judge), "present", answers) == Final(final)
-    prompt = prompts(judge)[0][1]
-    assert QUESTION in prompt
-    assert "Other answer: Rome\n\nBest answer: Paris\n" in prompt
+    assert prompts(judge)[0][1] == f"Question: {QUESTION}\n\nCorrect answer:\nParis\n\nRepeat the correct answer."
 
 
 async def test_code_that_the_presentation_lost_is_kept(stage: Stage) -> None:
@@ -199,21 +197,27 @@ async def test_a_presentation_that_nobody_can_score_is_taken_as_it_is(stage: Sta
     assert await stage.play(SmallAgent("a", backend), "present", {"agent1": "Paris"}) == Final("Paris, in France.")
 
 
-async def test_what_does_not_fit_the_context_is_cut_with_a_note_or_left_out(stage: Stage) -> None:
+async def test_what_does_not_fit_the_context_is_cut_with_a_note(stage: Stage) -> None:
+    note = "[... cut here: too long for this model]"
     backend = ScriptedBackend([says("x")])
-    answers = {"agent1": "ä" * 9000, "agent2": "long " * 2000, "agent3": "short"}
-    await stage.play(SmallAgent("a", backend), "present", answers, question="why " * 5000)
+    await stage.play(SmallAgent("a", backend), "present", {"agent1": "x"}, question="why " * 5000)
     prompt = prompts(backend)[0][1]
-    assert len(prompt.encode()) < 10_500
-    assert prompt.count("[... cut here: too long for this model]") == 2
-    assert "Other answer: short" in prompt
-    assert "long long" not in prompt
+    assert len(prompt.encode()) < 5_500
+    assert f"{note}\n\nCorrect answer:\nx\n" in prompt
 
+    answers = {"agent1": "ä" * 9000, "agent2": "long " * 2000, "agent3": "short"}
     backend = ScriptedBackend([says('{"reason": "", "agent_id": "agent1"}')])
     await stage.play(SmallAgent("a", backend, votes="json"), "decide", answers)
     prompt = prompts(backend)[0][1]
-    assert len(prompt.encode()) < 10_500
-    assert prompt.count("[... cut here: too long for this model]") == 2
+    assert len(prompt.encode()) < 5_500
+    assert prompt.count(note) == 2
+    assert prompt.endswith("agent3:\nshort\n\nCompare the answers. Say which is best and why.")
+
+
+async def test_an_answer_too_long_to_repeat_is_presented_as_it_stands(stage: Stage) -> None:
+    long = "word " * 300
+    assert await stage.play(SmallAgent("a", ScriptedBackend([])), "present", {"agent1": long}) == Final(long)
+    assert stage.facts == []
 
 
 async def test_it_does_not_judge_the_final_answer(stage: Stage) -> None:

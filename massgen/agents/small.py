@@ -22,16 +22,15 @@ COMPACT_SYSTEM = "You are a helpful assistant. Answer correctly and briefly."
 COMPACT_AGAIN = "Write your answer now."
 COMPACT_MEDIA = "(A file was attached that you cannot read.)"
 COMPACT_FEEDBACK = "An earlier answer was:\n{answer}\n\nIt must be better: {feedback}"
-COMPACT_PRESENT = (
-    "Question: {question}\n\n{others}Best answer: {best}\n\n"
-    "Give the best answer again, clear and complete. Keep its facts and its code exactly. Give only the answer."
-)
-COMPACT_OTHER = "Other answer: {answer}\n\n"
+COMPACT_PRESENT = "Question: {question}\n\nCorrect answer:\n{answer}\n\nRepeat the correct answer."
+"""The most faithful of seven wordings tried; shown other answers too, or asked to improve, small models lose what was right."""
 COMPACT_VOTE = "Question: {question}\n\n{answers}\n\nCompare the answers. Say which is best and why."
 COMPACT_CUT = "\n[... cut here: too long for this model]"
 
 PROMPT_BYTES = 10_000
 """What surely fits a context of 4,096 tokens beside the reply: a token is seldom under 3 bytes of text."""
+REPEATABLE_BYTES = 1_200
+"""A longer answer would not fit the 400 tokens of a reply, and is presented as it stands."""
 TRIES = 2
 REVISIONS = 2
 """How often a vote is made anew because the answers changed meanwhile."""
@@ -78,9 +77,13 @@ class SmallAgent:
         return system(f"{COMPACT_SYSTEM}\n\n{self.system_message}" if self.system_message else COMPACT_SYSTEM)
 
     async def _present(self, turn: Turn) -> Final:
-        """Say the winning answer again. What came out is given only if the model finds it likelier than what won."""
+        """Say the winning answer again. What came out is given only if the model finds it likelier than what won: of 14
+        answers of a 0.5B model 13 were right before, 9 to 12 (by wording) after, and 13 with this check."""
         best = next(iter(turn.answers.values()))
-        text = await self._say(turn, _presentation(turn, best))
+        if _bytes(best) > REPEATABLE_BYTES:
+            return Final(best)
+        question = _cut(turn.task.question, PROMPT_BYTES // 2)
+        text = await self._say(turn, COMPACT_PRESENT.format(question=question, answer=best))
         if text == best or ("```" in best and "```" not in text):
             return Final(best)
         if not isinstance(self.backend, Scorer):
@@ -141,17 +144,6 @@ def _question(turn: Turn) -> str:
         answer = _cut(task.previous_answer, PROMPT_BYTES // 3)
         parts.append(COMPACT_FEEDBACK.format(answer=answer, feedback=_cut(task.feedback, PROMPT_BYTES // 6)))
     return "\n\n".join(parts)
-
-
-def _presentation(turn: Turn, best: str) -> str:
-    """The winning answer last, where a small model heeds it most; others only where they fit whole."""
-    question, best = _cut(turn.task.question, PROMPT_BYTES // 3), _cut(best, PROMPT_BYTES // 2)
-    room = PROMPT_BYTES - _bytes(question) - _bytes(best)
-    others = ""
-    for text in [*turn.answers.values()][1:]:
-        shown = COMPACT_OTHER.format(answer=text)
-        others += shown if _bytes(others + shown) <= room else ""
-    return COMPACT_PRESENT.format(question=question, others=others, best=best)
 
 
 def _bytes(text: str) -> int:
