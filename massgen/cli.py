@@ -1,5 +1,6 @@
 """The command line: parse, call, print. No logic and no heavy import lives here."""
 
+import gc
 import os
 import signal
 import sys
@@ -54,6 +55,7 @@ def ask(question: tuple[str, ...], config: str | None, as_json: bool, no_display
             "massgen: no configuration and no key, so a small embedded model answers: good for trying things, often wrong"
         )
     lines = [_Lines()] if as_json else []
+    gc.enable()
     signal.signal(signal.SIGTERM, _interrupt)
     with open_display("none" if no_display else "auto", sys.stderr) as display:
         result = asyncio.run(arun(text, loaded, sinks=[*lines, display], progress=fetching(sys.stderr)))
