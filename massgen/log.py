@@ -1,4 +1,4 @@
-"""The append-only log of a session: one writer, one `os.write` a fact, on disk for good at every milestone.
+"""The append-only log of a session: one writer, one `os.write` a fact, brought to disk at every milestone.
 
 The first line is a header with the format's version; each further line is one fact. A last line without its end was
 never acknowledged and is set aside; anything else that cannot be read is an error, and nothing is overwritten.
@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
@@ -19,8 +20,13 @@ from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, S
 from massgen.messages import Chunk
 
 FORMAT = 1
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 MILESTONES = (Asked, Answered, Voted, Chosen, Presented, Stopped)
-"""Facts that are on disk (fdatasync) before the run goes on; the rest survive a crash of the process, not of the machine."""
+"""Facts that go to disk at once (fdatasync) and are there before the run is over. All survive a crash of the process the
+moment they are recorded; these also one of the machine, milliseconds later."""
+
+BURST_SECONDS = 0.001
+"""How long a milestone waits for others to go to disk with it."""
 
 
 class Sink(Protocol):
@@ -50,6 +56,7 @@ class Log:
             os.close(self._fd)
             raise
         self._seq = len(self.facts)
+        self._disk = _Disk(self._fd)
 
     def append(self, fact: Fact) -> Recorded:
         """Record `fact`, without its secrets. Raises `LogError` if it cannot be written; the log then ends before it."""
@@ -57,14 +64,24 @@ class Log:
         text = line(recorded)
         if (safe := self._redact(text)) != text:  # nobody is told more than the log
             recorded = _fact(safe.encode(errors="backslashreplace"), recorded.seq, self.path)
-        self._write(safe, sync=isinstance(fact, MILESTONES))
+        self._check_disk()
+        self._write(safe)
         self._seq = recorded.seq
+        if isinstance(fact, MILESTONES):
+            self._disk.sync_soon()
         return recorded
 
     def close(self) -> None:
+        """Wait until every milestone is on disk, then let go of the file. Harmless when called twice."""
         if self._fd >= 0:
+            self._disk.close()
             os.close(self._fd)
             self._fd = -1
+            self._check_disk()
+
+    def _check_disk(self) -> None:
+        if self._disk.error:
+            raise _unwritable(self.path, self._disk.error)
 
     def __enter__(self) -> Self:
         return self
@@ -78,38 +95,63 @@ class Log:
         data = _bytes(self.path)
         whole = data[: data.rfind(b"\n") + 1]
         facts = _parse(whole, self.path) if whole else []
+        self._size = len(whole)
         if torn := data[len(whole) :]:
-            self._set_aside(torn, len(whole))
+            self._set_aside(torn)
         if not whole:
-            self._write(json.dumps({"massgen": "session log", "format": FORMAT}), sync=False)
+            self._write(json.dumps({"massgen": "session log", "format": FORMAT}))
         return facts
 
-    def _set_aside(self, torn: bytes, size: int) -> None:
+    def _set_aside(self, torn: bytes) -> None:
         try:
             with open(self.path.with_suffix(".torn"), "ab", opener=_owner_only) as file:
                 file.write(torn)
-            os.ftruncate(self._fd, size)
+            os.ftruncate(self._fd, self._size)
         except OSError as error:
             raise _unwritable(self.path, error) from None
 
-    def _write(self, text: str, *, sync: bool) -> None:
+    def _write(self, text: str) -> None:
         data = (text + "\n").encode(errors="backslashreplace")  # a lone surrogate as JSON's own \ud800
-        size = os.fstat(self._fd).st_size
         try:
             written = os.write(self._fd, data)
             while written < len(data):  # a full disk takes a part, then refuses
                 written += os.write(self._fd, data[written:])
-            if sync:
-                _sync(self._fd)
         except OSError as error:
-            os.ftruncate(self._fd, size)
+            os.ftruncate(self._fd, self._size)
             raise _unwritable(self.path, error) from None
+        self._size += len(data)
+
+
+class _Disk:
+    """Brings a file to disk in a thread of its own, for that takes milliseconds; what comes in a burst goes together."""
+
+    def __init__(self, fd: int) -> None:
+        self.error: OSError | None = None
+        self._fd = fd
+        self._thread = ThreadPoolExecutor(1, "log")
+        self._asked = False
+
+    def sync_soon(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._thread.submit(self._sync)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _sync(self) -> None:
+        time.sleep(BURST_SECONDS)
+        self._asked = False  # what is written from here on may come too late for this one
+        try:
+            getattr(os, "fdatasync", os.fsync)(self._fd)
+        except OSError as error:
+            self.error = error
 
 
 def line(recorded: Recorded) -> str:
     """A fact as one line of JSON, without the line's end."""
     fields: dict[str, Any] = {"seq": recorded.seq, "at": recorded.at, **encode(recorded.fact)}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return _JSON.encode(fields)
 
 
 def read(path: Path) -> list[Recorded]:
@@ -191,10 +233,6 @@ def _lock(fd: int, path: Path) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.") from None
-
-
-def _sync(fd: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(fd)
 
 
 def _unwritable(path: Path, error: OSError) -> LogError:

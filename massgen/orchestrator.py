@@ -39,7 +39,7 @@ from massgen.events import (
 )
 from massgen.log import Log, Sink
 from massgen.messages import Chunk
-from massgen.state import State, apply, fold
+from massgen.state import State, apply, fold, saw_all
 
 MAX_CAUSE = 2000
 """Characters of an error that are recorded: some carry the whole reply."""
@@ -201,11 +201,9 @@ class Orchestrator:
 
     def _news(self, agent: str, seq: int) -> Mapping[str, str] | None:
         seat = self.state.seats[agent]
-        if seat.turn != seq or seat.purpose != "decide":
+        if seat.turn != seq or seat.purpose != "decide" or saw_all(self.state, seat.ballot):
             return None
         current = updated_ballot(self.state, seat)
-        if current == seat.ballot or {*current.values()} == {*seat.ballot.values()}:
-            return None
         self.record(Informed(agent, seq, current))
         return self._texts(current)
 
