@@ -1,13 +1,7 @@
-"""The only prose that models read, and how a turn becomes the messages of a first model call.
+"""The only prose that models read. How it becomes the messages of a turn: `massgen.agents.briefing`.
 
 Wording is short on purpose: a plain two-agent chat costs under 2,000 characters of system prompts.
 """
-
-from collections.abc import Mapping
-
-from massgen.agents import Turn
-from massgen.backends import Tool
-from massgen.messages import Message, system, user
 
 FINAL = (
     "The user gets this text alone and cannot reply. Complete the task; where something is unclear, choose the likeliest "
@@ -52,95 +46,27 @@ TURNS_TO_THE_USER = (
     "The user cannot reply. Write the final answer again, complete, without the question or offer at its end."
 )
 
+TOOLS = {
+    "new_answer": "Give your complete answer to the task.",
+    "new_answer.content": "The answer itself, complete: nothing else is kept.",
+    "vote": "Vote for the best current answer.",
+    "vote.reason": "Why it is the best, in a sentence.",
+    "submit": "The final answer does the task.",
+    "restart_orchestration": "The team must work on the task again.",
+    "restart_orchestration.reason": "What is wrong with the final answer.",
+    "restart_orchestration.instructions": "What the team is to do better.",
+}
 
-def opening(turn: Turn, own: str, sensitivity: str) -> list[Message]:
-    """The first messages of `turn`; `own` are the agent's own instructions, `sensitivity` is `voting_sensitivity`."""
-    instructions = _instructions(turn, sensitivity)
-    content = "\n".join([*_task(turn), *_shown(turn)])
-    return [system(f"{own}\n\n{instructions}" if own else instructions), user(content, turn.task.media)]
+JSON_ONLY = "Reply with one JSON object and nothing else, in {form}:\n{forms}"
+JSON_TOOL_RESULT = "Result of {name}:\n{content}"
+JSON_TOOL_FAILED = "{name} failed:\n{content}"
 
-
-def _instructions(turn: Turn, sensitivity: str) -> str:
-    match turn.purpose:
-        case "solo":
-            return SOLO
-        case "answer":
-            return ANSWER
-        case "decide":
-            return DECIDE.format(standard=STANDARDS[sensitivity]) if turn.may_answer else VOTE_ONLY
-        case "present":
-            return PRESENT
-        case "evaluate":
-            return EVALUATE
-
-
-def _task(turn: Turn) -> list[str]:
-    task = turn.task
-    if turn.purpose == "solo" and not task.feedback:
-        return [task.question]
-    again = [FEEDBACK.format(answer=task.previous_answer, feedback=task.feedback)] if task.feedback else []
-    return [TASK.format(question=task.question), *again]
-
-
-def _shown(turn: Turn) -> list[str]:
-    if turn.draft:
-        return [f"<final_answer>\n{turn.draft}\n</final_answer>"]
-    return [answers(turn.answers, turn.votes)] if turn.answers else []
-
-
-def answers(shown: Mapping[str, str], votes: Mapping[str, tuple[str, ...]] | None = None) -> str:
-    """The answers as a model sees them, each with the reasons of its voters where `votes` has them."""
-    blocks = [f"<{label}>\n{content}\n</{label}>{_reasons(label, votes)}" for label, content in shown.items()]
-    return "\n".join(["<answers>", *blocks, "</answers>"])
-
-
-def _reasons(label: str, votes: Mapping[str, tuple[str, ...]] | None) -> str:
-    reasons = [reason for reason in (votes or {}).get(label, ()) if reason]
-    return "".join(f"\n- vote for {label}: {reason}" for reason in reasons)
-
-
-def news(shown: Mapping[str, str]) -> Message:
-    """Tells an agent in the middle of its turn that the answers have changed."""
-    return user(f"{NEWS}\n{answers(shown)}")
-
-
-def tools(turn: Turn, labels: list[str]) -> list[Tool]:
-    """The acts open to the agent in `turn`, as tools; `labels` are those it may vote for."""
-    match turn.purpose:
-        case "answer":
-            return [_NEW_ANSWER]
-        case "decide":
-            vote = _vote(labels)
-            return [_NEW_ANSWER, vote] if turn.may_answer else [vote]
-        case "evaluate":
-            return [_SUBMIT, _RESTART]
-        case "solo" | "present":
-            return []
-
-
-def _tool(name: str, description: str, **properties: object) -> Tool:
-    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
-    return Tool(name, description, schema)
-
-
-def _vote(labels: list[str]) -> Tool:
-    return _tool(
-        "vote",
-        "Vote for the best current answer.",
-        reason={"type": "string", "description": "Why it is the best, in a sentence."},
-        agent_id={"type": "string", "enum": labels},
-    )
-
-
-_NEW_ANSWER = _tool(
-    "new_answer",
-    "Give your complete answer to the task.",
-    content={"type": "string", "description": "The answer itself, complete: nothing else is kept."},
-)
-_SUBMIT = _tool("submit", "The final answer does the task.")
-_RESTART = _tool(
-    "restart_orchestration",
-    "The team must work on the task again.",
-    reason={"type": "string", "description": "What is wrong with the final answer."},
-    instructions={"type": "string", "description": "What the team is to do better."},
-)
+COMPACT_SYSTEM = "You are a helpful assistant. Answer correctly and briefly."
+"""Under these words small models answer best; a longer prompt cost one 13 of 20 answers."""
+COMPACT_AGAIN = "Write your answer now."
+COMPACT_MEDIA = "(A file was attached that you cannot read.)"
+COMPACT_FEEDBACK = "An earlier answer was:\n{answer}\n\nIt must be better: {feedback}"
+COMPACT_PRESENT = "Question: {question}\n\nCorrect answer:\n{answer}\n\nRepeat the correct answer."
+"""The most faithful of seven wordings tried; shown other answers too, or asked to improve, small models lose what was right."""
+COMPACT_VOTE = "Question: {question}\n\n{answers}\n\nCompare the answers. Say which is best and why."
+COMPACT_CUT = "\n[... cut here: too long for this model]"

@@ -20,12 +20,13 @@ from massgen.agents import Task, Turn
 from massgen.agents.small import SmallAgent
 from massgen.backends import Request, Scorer
 from massgen.backends.chat_completions import HttpPool
-from massgen.backends.local import INSTRUCTIONS, Local
+from massgen.backends.local import Local
 from massgen.backends.local_server import LocalServer
 from massgen.errors import BackendError, LocalModelError
 from massgen.events import Fact, Purpose, Said, Spent
 from massgen.messages import Chunk, Finish, Reply, TextDelta, Usage, system, user
 from massgen.models import ensure
+from massgen.prompts import COMPACT_SYSTEM
 from massgen.testing import check_backend
 from tests.test_local_server import has_ended
 
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.local_model, pytest.mark.timeout(120)]
 
 NAME = "smollm2-135m"
 STORY = Request([user("Tell me a long story of a fox.")])
-FRANCE = Request([system(INSTRUCTIONS), user("What is the capital of France?")])
+FRANCE = Request([system(COMPACT_SYSTEM), user("What is the capital of France?")])
 LONG = {"max_tokens": 3000, "extra_body": {"ignore_eos": True}}
 
 

@@ -4,7 +4,7 @@ from typing import Any, get_args
 import pytest
 
 from massgen import prompts
-from massgen.agents import Task, Turn
+from massgen.agents import Task, Turn, briefing
 from massgen.events import Purpose
 from massgen.messages import Media
 
@@ -19,11 +19,11 @@ def a_turn(purpose: Purpose, *, answers: Mapping[str, str] = ANSWERS, **fields: 
 
 
 def system_prompt(turn: Turn, sensitivity: str = "balanced", own: str = "") -> str:
-    return prompts.opening(turn, own, sensitivity)[0].text
+    return briefing.opening(turn, own, sensitivity)[0].text
 
 
 def task_shown(turn: Turn) -> str:
-    return prompts.opening(turn, "", "balanced")[1].text
+    return briefing.opening(turn, "", "balanced")[1].text
 
 
 @pytest.mark.parametrize("sensitivity", prompts.STANDARDS)
@@ -52,7 +52,7 @@ def test_an_agent_that_writes_for_the_user_knows_that_nobody_can_reply(purpose, 
 
 @pytest.mark.parametrize("purpose", ["decide", "evaluate"])
 def test_an_agent_whose_words_do_not_reach_the_user_can_only_act(purpose):
-    assert prompts.tools(a_turn(purpose), ["agent1"])
+    assert briefing.tools(a_turn(purpose), ["agent1"])
     assert "call" in system_prompt(a_turn(purpose)).lower()
 
 
@@ -70,15 +70,15 @@ def test_an_agent_whose_words_do_not_reach_the_user_can_only_act(purpose):
 )
 def test_the_tools_are_the_acts_open_to_the_agent_and_no_others_are_named(purpose, may_answer, offered):
     turn = a_turn(purpose, may_answer=may_answer)
-    known = {tool.name for each in PURPOSES for tool in prompts.tools(a_turn(each), [])}
+    known = {tool.name for each in PURPOSES for tool in briefing.tools(a_turn(each), [])}
 
-    assert [tool.name for tool in prompts.tools(turn, ["agent1"])] == offered
+    assert [tool.name for tool in briefing.tools(turn, ["agent1"])] == offered
     said = system_prompt(turn).replace("vote for", "").replace("votes", "").replace("the team's vote", "")
     assert {name for name in known if f"call {name}" in said.lower() or f"or {name}" in said} <= {*offered}
 
 
 def test_a_vote_is_for_a_label_that_is_shown():
-    (_, vote) = prompts.tools(a_turn("decide"), ["agent2", "agent1"])
+    (_, vote) = briefing.tools(a_turn("decide"), ["agent2", "agent1"])
 
     assert vote.parameters["properties"]["agent_id"] == {"type": "string", "enum": ["agent2", "agent1"]}
     assert [*vote.parameters["properties"]] == ["reason", "agent_id"]  # to think before it chooses
@@ -86,7 +86,7 @@ def test_a_vote_is_for_a_label_that_is_shown():
 
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_every_tool_takes_exactly_its_parameters(purpose):
-    for tool in prompts.tools(a_turn(purpose), ["agent1"]):
+    for tool in briefing.tools(a_turn(purpose), ["agent1"]):
         assert tool.parameters["required"] == [*tool.parameters["properties"]]
         assert tool.parameters["additionalProperties"] is False
         assert tool.description.endswith(".")
@@ -135,12 +135,12 @@ def test_the_agents_own_instructions_come_first(purpose):
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_media_go_with_the_question(purpose):
     picture = Media("image", "image/png", data="aGk=")
-    message = prompts.opening(a_turn(purpose, task=Task("What is this?", (picture,))), "", "balanced")[1]
+    message = briefing.opening(a_turn(purpose, task=Task("What is this?", (picture,))), "", "balanced")[1]
     assert picture in message.parts
 
 
 def test_news_show_all_current_answers():
-    assert prompts.news(ANSWERS).text == f"{prompts.NEWS}\n{prompts.answers(ANSWERS)}"
+    assert briefing.news(ANSWERS).text == f"{prompts.NEWS}\n{briefing.answers(ANSWERS)}"
 
 
 def test_braces_in_questions_and_answers_stay_as_they_are():

@@ -8,7 +8,7 @@ from typing import Any
 
 from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
-from massgen.agents import Turn
+from massgen.agents import Turn, briefing
 from massgen.agents.calls import Retry, call
 from massgen.autonomy import asks_the_user
 from massgen.backends import Backend, Request, Tool
@@ -35,13 +35,13 @@ class LoopAgent:
     retry: Retry = field(default_factory=Retry)
 
     async def turn(self, turn: Turn) -> Act:
-        messages = prompts.opening(turn, self.system_message, self.sensitivity)
+        messages = briefing.opening(turn, self.system_message, self.sensitivity)
         labels, why = [*turn.answers], ""
         for attempt in range(PROMPTS_A_TURN):
             if shown := turn.news():
-                messages.append(prompts.news(shown))
+                messages.append(briefing.news(shown))
                 labels = [*shown]
-            tools = prompts.tools(turn, labels)
+            tools = briefing.tools(turn, labels)
             reply = await call(self.backend, Request(tuple(messages), tools), turn, self.retry)
             try:
                 return _act(turn, reply.message, tools, first=attempt == 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Literal
 
+from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.agents import Turn
 from massgen.agents.calls import Retry, call
@@ -17,15 +18,6 @@ from massgen.backends import Backend, Request, Scorer
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Reprompted, Retried, Spent
 from massgen.messages import Message, system, user
-
-COMPACT_SYSTEM = "You are a helpful assistant. Answer correctly and briefly."
-COMPACT_AGAIN = "Write your answer now."
-COMPACT_MEDIA = "(A file was attached that you cannot read.)"
-COMPACT_FEEDBACK = "An earlier answer was:\n{answer}\n\nIt must be better: {feedback}"
-COMPACT_PRESENT = "Question: {question}\n\nCorrect answer:\n{answer}\n\nRepeat the correct answer."
-"""The most faithful of seven wordings tried; shown other answers too, or asked to improve, small models lose what was right."""
-COMPACT_VOTE = "Question: {question}\n\n{answers}\n\nCompare the answers. Say which is best and why."
-COMPACT_CUT = "\n[... cut here: too long for this model]"
 
 PROMPT_BYTES = 10_000
 """What surely fits a context of 4,096 tokens beside the reply: a token is seldom under 3 bytes of text."""
@@ -70,11 +62,13 @@ class SmallAgent:
             if text := reply.message.text.strip():
                 return text
             turn.record(Reprompted(self.id, turn.seq, "the reply was empty"))
-            messages[1:] = [user(f"{content}\n\n{COMPACT_AGAIN}")]
+            messages[1:] = [user(f"{content}\n\n{prompts.COMPACT_AGAIN}")]
         raise ProtocolError(f"{self.backend.model} said nothing in {TRIES} tries")
 
     def _system(self) -> Message:
-        return system(f"{COMPACT_SYSTEM}\n\n{self.system_message}" if self.system_message else COMPACT_SYSTEM)
+        return system(
+            f"{prompts.COMPACT_SYSTEM}\n\n{self.system_message}" if self.system_message else prompts.COMPACT_SYSTEM
+        )
 
     async def _present(self, turn: Turn) -> Final:
         """Say the winning answer again. What came out is given only if the model finds it likelier than what won: of 14
@@ -83,7 +77,7 @@ class SmallAgent:
         if _bytes(best) > REPEATABLE_BYTES:
             return Final(best)
         question = _cut(turn.task.question, PROMPT_BYTES // 2)
-        text = await self._say(turn, COMPACT_PRESENT.format(question=question, answer=best))
+        text = await self._say(turn, prompts.COMPACT_PRESENT.format(question=question, answer=best))
         if text == best or ("```" in best and "```" not in text):
             return Final(best)
         if not isinstance(self.backend, Scorer):
@@ -124,7 +118,7 @@ class SmallAgent:
     async def _argue(self, turn: Turn, answers: Mapping[str, str]) -> Vote:
         room = PROMPT_BYTES // 2 // len(answers)
         shown = "\n\n".join(f"{label}:\n{_cut(text, room)}" for label, text in answers.items())
-        content = COMPACT_VOTE.format(question=_cut(turn.task.question, PROMPT_BYTES // 2), answers=shown)
+        content = prompts.COMPACT_VOTE.format(question=_cut(turn.task.question, PROMPT_BYTES // 2), answers=shown)
         request = Request((self._system(), user(content)), schema=_ballot_schema([*answers]))
         why = ""
         for _ in range(TRIES):
@@ -139,10 +133,10 @@ class SmallAgent:
 
 def _question(turn: Turn) -> str:
     task = turn.task
-    parts = [task.question, *([COMPACT_MEDIA] if task.media else [])]
+    parts = [task.question, *([prompts.COMPACT_MEDIA] if task.media else [])]
     if task.feedback:
         answer = _cut(task.previous_answer, PROMPT_BYTES // 3)
-        parts.append(COMPACT_FEEDBACK.format(answer=answer, feedback=_cut(task.feedback, PROMPT_BYTES // 6)))
+        parts.append(prompts.COMPACT_FEEDBACK.format(answer=answer, feedback=_cut(task.feedback, PROMPT_BYTES // 6)))
     return "\n\n".join(parts)
 
 
@@ -154,7 +148,10 @@ def _cut(text: str, limit: int) -> str:
     """`text`, or what of it fits into `limit` bytes with a note that more was there."""
     if _bytes(text) <= limit:
         return text
-    return text.encode(errors="replace")[: max(0, limit - len(COMPACT_CUT))].decode(errors="ignore") + COMPACT_CUT
+    return (
+        text.encode(errors="replace")[: max(0, limit - len(prompts.COMPACT_CUT))].decode(errors="ignore")
+        + prompts.COMPACT_CUT
+    )
 
 
 def _ballot_schema(labels: Sequence[str]) -> dict[str, Any]:

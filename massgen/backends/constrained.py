@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from massgen import prompts
 from massgen.backends import Backend, Request, Tool
 from massgen.backends.sse import is_object
 from massgen.errors import BackendError
@@ -32,10 +33,6 @@ from massgen.messages import (
 
 KEY = "tool"
 """The property that names the tool."""
-
-INSTRUCTION = "Reply with one JSON object and nothing else, in {form}:\n{forms}"
-RESULT = "Result of {name}:\n{content}"
-ERROR = "{name} failed:\n{content}"
 
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
 
@@ -109,7 +106,7 @@ def _form(tool: Tool) -> dict[str, Any]:
 
 def _instruction(tools: Sequence[Tool]) -> str:
     forms = "\n".join(f"{_example(tool)} - {' '.join(tool.description.split())}" for tool in tools)
-    return INSTRUCTION.format(form="one of these forms" if len(tools) > 1 else "this form", forms=forms)
+    return prompts.JSON_ONLY.format(form="one of these forms" if len(tools) > 1 else "this form", forms=forms)
 
 
 def _example(tool: Tool) -> str:
@@ -160,7 +157,7 @@ def _plain_part(part: Part, names: Mapping[str, str], *, first: bool) -> Part:
         case ToolCall():
             return Text(start + _written(part))
         case ToolResult(call_id, content, is_error):
-            wording = ERROR if is_error else RESULT
+            wording = prompts.JSON_TOOL_FAILED if is_error else prompts.JSON_TOOL_RESULT
             return Text(start + wording.format(name=names.get(call_id, "the call"), content=content))
         case Text() | Media():
             return part

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from massgen import prompts
 from massgen.backends import Request
 from massgen.backends.chat_completions import ChatCompletions, HttpPool
 from massgen.backends.failures import Caller
@@ -23,8 +24,6 @@ SCORED_CHARACTERS = 160
 SCORED_TOKENS = 48
 """How much of a candidate is scored: it told right from wrong in 16 to 20 of 20 cases (by model); more takes longer."""
 MAX_SCORE_BYTES = 2**20
-INSTRUCTIONS = "You are a helpful assistant. Answer correctly and briefly."
-"""The system prompt under which small models answer best: a long one cost a 0.5B model 13 of 20 answers."""
 DEFAULTS: Mapping[str, Any] = {"temperature": 0.7, "max_tokens": 400, "cache_prompt": False}
 """A reused prompt cache can change a token; without it the same seed gives the same reply."""
 
@@ -70,7 +69,7 @@ class Local:
 
     async def _likelihood(self, question: str, text: str) -> float:
         """llama.cpp takes log-probabilities before the grammar's mask, so a grammar of one text makes it score that text."""
-        messages = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": question}]
+        messages = [{"role": "system", "content": prompts.COMPACT_SYSTEM}, {"role": "user", "content": question}]
         reply = await self._post({
             "messages": messages,
             "temperature": 0,

@@ -4,6 +4,7 @@ import ast
 import inspect
 import itertools
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from massgen import cli, config, errors, events, prompts
-from massgen.agents import Task, Turn, small
-from massgen.backends import constrained
+from massgen.agents import Task, Turn, briefing
 from massgen.config import Config
 from massgen.events import Fact, Purpose
 
@@ -32,11 +32,11 @@ NOTE = "<!-- Written by `make docs-update` from {source}. Change it there. -->"
 def prompts_page() -> str:
     """Every text of the modules that speak to models, and the tools as each purpose offers them."""
     parts = [
-        ("Any model", prompts),
-        ("Embedded models (`type: local`)", small),
-        ("Models without tool calls (`tool_calling: json`)", constrained),
+        ("Any model", r"(?!COMPACT|JSON|TOOLS)"),
+        ("Embedded models (`type: local`)", "COMPACT"),
+        ("Models without tool calls (`tool_calling: json`)", "JSON"),
     ]
-    blocks = [f"## {title}\n\n{_prose(module)}" for title, module in parts]
+    blocks = [f"## {title}\n\n{_prose(names)}" for title, names in parts]
     tools = [f"### {purpose}\n\n{_fence('json', _tools(purpose))}" for purpose in get_args(Purpose)]
     intro = (
         "All that massgen itself says to models. Words in braces are filled in. An agent's own `system_message` goes "
@@ -46,9 +46,9 @@ def prompts_page() -> str:
     return _page("Prompts", "massgen/prompts.py", intro, *blocks, f"## Tools\n\n{told}", *tools)
 
 
-def _prose(module: ModuleType) -> str:
-    """The texts among the constants of `module`: those with a space in them."""
-    texts = {name: value for name, value in vars(module).items() if name.isupper() and " " in str(value)}
+def _prose(names: str) -> str:
+    """The texts of `massgen.prompts` whose names match."""
+    texts = {name: value for name, value in vars(prompts).items() if name.isupper() and re.match(names, name)}
     return "\n\n".join(
         f"### {name}\n\n{_texts(value)}" for name, value in texts.items() if isinstance(value, str | dict)
     )
@@ -63,7 +63,7 @@ def _texts(value: str | Mapping[str, str]) -> str:
 
 def _tools(purpose: Purpose) -> str:
     turn = Turn(1, "", purpose, Task(""), {}, True, *([lambda *_: None] * 4))
-    return json.dumps([asdict(tool) for tool in prompts.tools(turn, ["agent1", "agent2"])], indent=2)
+    return json.dumps([asdict(tool) for tool in briefing.tools(turn, ["agent1", "agent2"])], indent=2)
 
 
 # --- configuration -------------------------------------------------------------------------------------------------
