@@ -1,6 +1,7 @@
 """The composition root: a configuration and a question become a run, and the run a `Result`."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -97,8 +98,8 @@ def check_question(question: str) -> None:
             f"the question has {len(question):,} characters, more than the {MAX_QUESTION:,} that are accepted",
             fix="Shorten it, or split it into several questions.",
         )
-    if "\0" in question:
-        raise UsageError("the question holds NUL characters: it is not text")
+    if "\0" in question or re.search("[\ud800-\udfff]", question):
+        raise UsageError("the question holds bytes that are not UTF-8, or NUL characters: it is not text")
 
 
 def resolve(config: Source) -> Loaded:

@@ -68,7 +68,13 @@ def _deliberation(state: State, rules: Rules) -> list[Step]:
         if state.answers and all(seat.answer for seat in state.living):
             return [VotingOpened("all answered")]
         return [Ask(seat.agent, "answer") for seat in idle if not seat.answer]
-    return [Ask(seat.agent, "decide") for seat in idle if seat.vote is None]
+    return [Ask(seat.agent, "decide") for seat in idle if seat.vote is None and not _alone(state, seat)]
+
+
+def _alone(state: State, seat: Seat) -> bool:
+    """Whether the only answer is its own while others are at work, who may yet give one: a vote now would be wasted."""
+    others = (other for other in state.living if other.agent != seat.agent)
+    return [*state.answers] == [seat.answer] and any(other.vote is None for other in others)
 
 
 def _open(state: State, rules: Rules) -> bool:

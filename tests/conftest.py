@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from massgen.models import ensure
+
+SMALLEST = "smollm2-135m"
+"""The model that tests really run."""
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,3 +18,14 @@ def _clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MASSGEN_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def model() -> Path:
+    """The file of the smallest embedded model, fetched once into $MASSGEN_TEST_MODELS or the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MASSGEN_LOCAL_MODEL", raising=False)
+        patch.delenv("MASSGEN_HOME", raising=False)
+        if folder := os.environ.get("MASSGEN_TEST_MODELS"):
+            patch.setenv("MASSGEN_HOME", folder)
+        return ensure(SMALLEST)

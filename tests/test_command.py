@@ -300,11 +300,31 @@ async def test_a_log_that_cannot_be_written_stops_the_run(config: str, tmp_path:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
 
-    ran = await massgen("--config", config, QUESTION, preexec_fn=no_room)
+    unmeasured = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}  # it would want to write, too
+    ran = await massgen("--config", config, QUESTION, preexec_fn=no_room, env=unmeasured)
     assert (ran.code, ran.out) == (Exit.USAGE, "")
     assert "events.jsonl: cannot be written: File too large" in ran.err
     assert "Traceback" not in ran.err
     assert facts(tmp_path / "home")[0]["type"] == "Asked"
+
+
+async def test_the_catalogue_of_models_is_listed_with_what_is_here() -> None:
+    ran = await massgen("models", "list")
+    assert ran.code == Exit.ANSWER
+    (default,) = [line for line in ran.out.splitlines() if line.endswith("(default)")]
+    assert default.startswith("qwen2.5-coder-0.5b")
+    assert "491 MB to fetch" in default
+
+
+async def test_the_path_of_a_model_that_is_not_here_is_an_error_that_says_how_to_get_it() -> None:
+    ran = await massgen("models", "path", "smollm2-135m")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "massgen models pull smollm2-135m" in ran.err
+
+
+async def test_an_unknown_model_or_subcommand_is_named() -> None:
+    assert "did you mean 'smollm2-135m'" in (await massgen("models", "pull", "smollm")).err
+    assert "No such command 'fetch'" in (await massgen("models", "fetch")).err
 
 
 HELP = "import sys; from massgen.cli import run; run(['--help']); print(*sys.modules, file=sys.stderr)"

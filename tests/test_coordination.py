@@ -148,9 +148,9 @@ def test_the_vote_opens_when_everybody_still_there_has_answered() -> None:
 
 
 def test_when_patience_ran_out_those_who_answered_vote_and_the_late_one_goes_on() -> None:
-    table = Table("a", "b").begin("b").answer(a="Sky")
+    table = Table("a", "b", "c").begin("b").answer(a="Sky", c="Sea")
     table.add(VotingOpened("patience ran out"))
-    assert table.due() == [Ask("a", "decide")]
+    assert table.due() == [Ask("a", "decide"), Ask("c", "decide")]
     assert not patient(table.state, RULES)
 
 
@@ -164,8 +164,22 @@ def test_a_late_first_answer_voids_the_votes_given_without_it() -> None:
 def test_as_they_come_an_agent_decides_as_soon_as_it_can_see_an_answer() -> None:
     table = Table("a", "b", "c").begin("b").answer(a="Sky")
     rules = Rules(first_answers="as_they_come")
-    assert table.due(rules) == [Ask("a", "decide"), Ask("c", "decide")]
+    assert table.due(rules) == [Ask("c", "decide")]
     assert not patient(table.state, rules)
+
+
+@pytest.mark.parametrize("ending", ["answers", "votes", "fails"])
+def test_who_sees_only_its_own_answer_is_asked_when_the_others_have_acted_or_left(ending: str) -> None:
+    table, rules = Table("a", "b").answer(a="Sky"), Rules(first_answers="as_they_come")
+    table.begin("b", "decide")
+    assert table.due(rules) == []
+    match ending:
+        case "answers":
+            assert table.answer(b="Sea").due(rules) == [Ask("a", "decide"), Ask("b", "decide")]
+        case "votes":
+            assert table.vote(b="a").due(rules) == [Ask("a", "decide")]
+        case _:
+            assert table.fail("b").due(rules) == [Chosen(table.state.leader, {}, "only answer")]
 
 
 # --- the choice ----------------------------------------------------------------------------------------------------

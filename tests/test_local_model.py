@@ -25,27 +25,17 @@ from massgen.backends.local_server import LocalServer
 from massgen.errors import BackendError, LocalModelError
 from massgen.events import Fact, Purpose, Said, Spent
 from massgen.messages import Chunk, Finish, Reply, TextDelta, Usage, system, user
-from massgen.models import ensure
 from massgen.prompts import COMPACT_SYSTEM
 from massgen.testing import check_backend
+from tests.conftest import SMALLEST
 from tests.test_local_server import has_ended
 
 pytestmark = [pytest.mark.local_model, pytest.mark.timeout(120)]
 
-NAME = "smollm2-135m"
+NAME = SMALLEST
 STORY = Request([user("Tell me a long story of a fox.")])
 FRANCE = Request([system(COMPACT_SYSTEM), user("What is the capital of France?")])
 LONG = {"max_tokens": 3000, "extra_body": {"ignore_eos": True}}
-
-
-@pytest.fixture(scope="session")
-def model() -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MASSGEN_LOCAL_MODEL", raising=False)
-        patch.delenv("MASSGEN_HOME", raising=False)
-        if folder := os.environ.get("MASSGEN_TEST_MODELS"):
-            patch.setenv("MASSGEN_HOME", folder)
-        return ensure(NAME)
 
 
 @asynccontextmanager

@@ -49,7 +49,7 @@ def has_ended(pid: int, seconds: float = 5) -> bool:
     ("code", "complaint", "remedy"),
     [
         ("raise ImportError('libgomp.so.1: cannot open shared object file')", "OpenMP library is missing", "libgomp1"),
-        ("raise ModuleNotFoundError(\"No module named 'xllamacpp'\")", "No module named", "pip install 'massgen"),
+        ("raise ModuleNotFoundError(\"No module named 'xllamacpp'\")", "No module named", r'pip install "\.\[local\]"'),
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "this CPU lacks AVX2", "Use another backend"),
         ("import os, signal; os.kill(os.getpid(), 40)", "it was ended by signal 40 at its start", "another model"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", "it was ended by SIGABRT", "another model"),

@@ -59,13 +59,20 @@ class Local:
 
     async def score(self, question: str, candidates: Sequence[str]) -> list[float]:
         """The mean log-probability of each candidate's beginning; minus infinity for an empty one."""
-        return [await self._likelihood(question, text[:SCORED_CHARACTERS]) for text in candidates]
+        return [await self._known_likelihood(question, text[:SCORED_CHARACTERS]) for text in candidates]
 
     async def aclose(self) -> None:
         """Nothing is held: the server is shared, and its owner's to close."""
 
     def _given(self) -> dict[str, Any]:
         return {name: value for name, value in self.options.items() if value is not None}
+
+    async def _known_likelihood(self, question: str, text: str) -> float:
+        known = self.server.scores
+        async with self.server.scoring:  # the next agent that asks for the same finds it done
+            if (question, text) not in known:
+                known[question, text] = await self._likelihood(question, text)
+        return known[question, text]
 
     async def _likelihood(self, question: str, text: str) -> float:
         """llama.cpp takes log-probabilities before the grammar's mask, so a grammar of one text makes it score that text."""

@@ -43,6 +43,9 @@ class LocalServer:
         self.key = secrets.token_urlsafe(24)
         self._arguments = (model, min(slots, MAX_SLOTS), context, threads or max(1, _cores() - 1))
         self._start_seconds = start_seconds
+        self.scores: dict[tuple[str, str], float] = {}
+        """Question and candidate -> likelihood, which is the same for all agents."""
+        self.scoring = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._process: Process | None = None
         self._words: asyncio.Task[str] | None = None
