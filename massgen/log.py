@@ -7,6 +7,7 @@ never acknowledged and is set aside; anything else that cannot be read is an err
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +131,7 @@ class _Disk:
         self._fd = fd
         self._thread = ThreadPoolExecutor(1, "log")
         self._asked = False
+        self._closing = threading.Event()
 
     def sync_soon(self) -> None:
         if not self._asked:
@@ -137,10 +139,11 @@ class _Disk:
             self._thread.submit(self._sync)
 
     def close(self) -> None:
+        self._closing.set()
         self._thread.shutdown()
 
     def _sync(self) -> None:
-        time.sleep(BURST_SECONDS)
+        self._closing.wait(BURST_SECONDS)
         self._asked = False  # what is written from here on may come too late for this one
         try:
             getattr(os, "fdatasync", os.fsync)(self._fd)
