@@ -42,9 +42,7 @@ NO_CALL = "That ended in no call, so it counts for nothing. End with exactly one
 TOO_MANY_CALLS = "That made {count} calls; none was accepted. End with exactly one: {calls}."
 UNKNOWN_CALL = "There is no tool {name!r}. Call {calls}."
 BAD_ARGUMENTS = "The call of {name} was not accepted: {problem}. Make it again."
-TURNS_TO_THE_USER = (
-    "The user cannot reply. Write the final answer again, complete, without the question or offer at its end."
-)
+TURNS_TO_THE_USER = "The user cannot reply. Give the answer again, complete, without the question or offer at its end."
 
 TOOLS = {
     "new_answer": "Give your complete answer to the task.",
@@ -64,6 +62,7 @@ JSON_TOOL_FAILED = "{name} failed:\n{content}"
 COMPACT_SYSTEM = "You are a helpful assistant. Answer correctly and briefly."
 """Under these words small models answer best; a longer prompt cost one 13 of 20 answers."""
 COMPACT_AGAIN = "Write your answer now."
+COMPACT_NO_QUESTIONS = "Give the answer itself. Ask nothing."
 COMPACT_MEDIA = "(A file was attached that you cannot read.)"
 COMPACT_FEEDBACK = "An earlier answer was:\n{answer}\n\nIt must be better: {feedback}"
 COMPACT_PRESENT = "Question: {question}\n\nCorrect answer:\n{answer}\n\nRepeat the correct answer."

@@ -278,11 +278,6 @@ async def test_a_final_answer_that_asks_the_user_is_sent_back_once() -> None:
     assert len(insists.backend.requests) == 2
 
 
-async def test_answers_to_the_team_may_ask_whatever_they_like() -> None:
-    asks = "It is blue. Would you like me to go on?"
-    assert await Scene([calls("new_answer", content=asks)]).act() == NewAnswer(asks)
-
-
 # --- calling again -------------------------------------------------------------------------------------------------
 
 
@@ -381,3 +376,11 @@ def test_scripted_calls_are_json() -> None:
     assert isinstance(chunk, ToolCallDelta)
     value: Any = json.loads(chunk.arguments)
     assert value == {"agent_id": "agent1"}
+
+
+async def test_an_answer_of_the_team_may_be_given_to_the_user_as_it_stands_so_it_asks_nothing_either() -> None:
+    scene = Scene(
+        [calls("new_answer", content="Which sky do you mean?"), calls("new_answer", content="Blue.")], "answer"
+    )
+    assert await scene.act() == NewAnswer("Blue.")
+    assert scene.whys == [TURNS_TO_THE_USER]

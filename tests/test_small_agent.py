@@ -104,6 +104,17 @@ async def test_an_empty_reply_is_asked_for_once_more(stage: Stage) -> None:
     assert Reprompted("a", 7, "the reply was empty") in stage.facts
 
 
+@pytest.mark.parametrize(
+    ("second", "given"),
+    [("Paris.", "Paris."), ("", "Which one do you mean?"), ("Do you want more?", "Do you want more?")],
+)
+async def test_a_reply_that_turns_to_the_user_is_asked_for_once_more(stage: Stage, second: str, given: str) -> None:
+    backend = ScriptedBackend([says("Which one do you mean?"), says(second)])
+    assert await stage.play(SmallAgent("a", backend), "solo") == Final(given)
+    assert prompts(backend)[1][1] == f"{QUESTION}\n\nGive the answer itself. Ask nothing."
+    assert Reprompted("a", 7, "the reply turns to the user, who cannot reply") in stage.facts
+
+
 async def test_two_empty_replies_are_a_failure(stage: Stage) -> None:
     with pytest.raises(ProtocolError, match="scripted said nothing in 2 tries"):
         await stage.play(SmallAgent("a", ScriptedBackend([says(""), says(" ")])), "answer")

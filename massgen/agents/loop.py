@@ -63,7 +63,7 @@ def _correction(message: Message, why: str) -> list[Message]:
 
 def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) -> Act:
     act = _read(turn, message, tools)
-    if first and isinstance(act, Final) and asks_the_user(act.content):
+    if first and isinstance(act, Final | NewAnswer) and asks_the_user(act.content):
         raise _Refused(prompts.TURNS_TO_THE_USER)
     if why := turn.refusal(act):
         raise _Refused(why)

@@ -14,6 +14,7 @@ from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.agents import Turn
 from massgen.agents.calls import Retry, call
+from massgen.autonomy import asks_the_user
 from massgen.backends import Backend, Request, Scorer
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Reprompted, Retried, Spent
@@ -26,6 +27,9 @@ REPEATABLE_BYTES = 1_200
 TRIES = 2
 REVISIONS = 2
 """How often a vote is made anew because the answers changed meanwhile."""
+
+_EMPTY = ("the reply was empty", prompts.COMPACT_AGAIN)
+_ASKS = ("the reply turns to the user, who cannot reply", prompts.COMPACT_NO_QUESTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,16 @@ class SmallAgent:
         await self.backend.aclose()
 
     async def _say(self, turn: Turn, content: str) -> str:
-        """The model's text. An empty one is asked for once more."""
-        messages = [self._system(), user(content)]
-        for _ in range(TRIES):
+        """The model's text. One that is empty, or turns to the user, is asked for once more."""
+        messages, text = [self._system(), user(content)], ""
+        for attempt in range(TRIES):
             reply = await call(self.backend, Request(tuple(messages)), turn, self.retry)
-            if text := reply.message.text.strip():
+            text = reply.message.text.strip() or text
+            if text and (attempt or not asks_the_user(text)):
                 return text
-            turn.record(Reprompted(self.id, turn.seq, "the reply was empty"))
-            messages[1:] = [user(f"{content}\n\n{prompts.COMPACT_AGAIN}")]
+            why, again = _ASKS if text else _EMPTY
+            turn.record(Reprompted(self.id, turn.seq, why))
+            messages[1:] = [user(f"{content}\n\n{again}")]
         raise ProtocolError(f"{self.backend.model} said nothing in {TRIES} tries")
 
     def _system(self) -> Message:
