@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin,
 T = TypeVar("T")
 _Decoder: TypeAlias = Callable[[Any, str], Any]
 _MISSING = dataclasses.MISSING
+_PLAIN = frozenset({str, int, float, bool, types.NoneType})
 
 
 class DecodeError(ValueError):
@@ -38,7 +39,7 @@ def _encode_dataclass(value: Any) -> dict[str, Any]:
     for name, default in _defaults(kind):
         item = getattr(value, name)
         if default is _MISSING or item != default:
-            out[name] = encode(item)
+            out[name] = item if type(item) in _PLAIN else encode(item)
     return out
 
 
