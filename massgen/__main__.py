@@ -2,7 +2,11 @@
 
 import gc
 import os
+import signal
 import sys
+from contextlib import suppress
+
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -10,13 +14,26 @@ def main() -> None:
     # A tenth of a command's time went into looking for cycles among freshly imported modules, and for pydantic's plug-ins.
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    try:
-        from massgen.cli import run
-
-        code = run(sys.argv[1:])
-    except KeyboardInterrupt:
-        code = 130
+    code = INTERRUPTED
+    with suppress(KeyboardInterrupt):
+        code = _run()
+    if code == INTERRUPTED:
+        _leave()
     sys.exit(code)
+
+
+def _run() -> int:
+    from massgen.cli import run
+
+    return run(sys.argv[1:])
+
+
+def _leave() -> None:
+    """End now: whoever presses Ctrl-C again while the interpreter tidies up must not see how it does that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

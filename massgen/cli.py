@@ -121,6 +121,7 @@ def run(arguments: Sequence[str]) -> int:
         _tell(f"massgen: {error}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         _tell("massgen: interrupted")
         return Exit.INTERRUPTED
 

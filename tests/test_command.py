@@ -1,6 +1,7 @@
 """The command, end to end: a process of its own against a loopback provider over real sockets."""
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -242,6 +243,25 @@ async def test_an_interrupted_run_says_so_and_leaves_nothing_running(tmp_path: P
     assert "Traceback" not in ran.err
     assert left_running(process.pid) == []
     assert facts(tmp_path / "home")[-1] == facts(tmp_path / "home")[-1] | {"type": "Stopped", "why": "interrupted"}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.002, 0.01])
+async def test_a_second_ctrl_c_ends_it_at_once_and_as_quietly(tmp_path: Path, pause: float) -> None:
+    async with Simulator(lambda _: hang(after=2)) as simulator:
+        config = write_config(tmp_path / "team.yaml", simulator.base_url, agents=10)
+        async with started("--config", str(config), QUESTION) as process:
+            await simulator.until(lambda: len(simulator.calls) == 10)
+            process.send_signal(signal.SIGINT)
+            asyncio.get_running_loop().call_later(pause, interrupt, process)
+            ran = await ended(process)
+    assert (ran.code, ran.out) == (Exit.INTERRUPTED, "")
+    assert "Traceback" not in ran.err
+    assert left_running(process.pid) == []
+
+
+def interrupt(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
 
 
 TELL_WHEN_UP = """
