@@ -1,7 +1,9 @@
 # Everything here sets itself up in .venv; all it needs is Python 3.11+, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
-QUESTION ?= What is the tallest mountain on Earth, and on which border does it stand?
+# The rules, the facts and their codecs: every branch is tested.
+WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py
+QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 
 .PHONY: demo test check fix bench docs-update clean
 
@@ -10,6 +12,7 @@ demo: .venv/local  ## a team of three answers a question on the embedded model
 
 test: .venv/dev  ## every test, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/coverage report --fail-under=100 --include="$(WHOLLY_TESTED)"
 
 check: .venv/dev  ## the whole bar: what CI runs
 	$(BIN)/ruff format --check .
