@@ -35,7 +35,7 @@ Exit codes: 0 answer; 1 no answer; 2 usage, configuration, session or model file
 @click.option("-c", "--config", metavar="FILE", help="The team: a YAML file, or @examples/NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's facts as JSON lines instead of the answer.")
 @click.option("--no-display", is_flag=True, help="Show nothing on stderr while the team works.")
-@click.argument("question", nargs=-1)
+@click.argument("question", nargs=-1, metavar="[QUESTION]")
 def ask(question: tuple[str, ...], config: str | None, as_json: bool, no_display: bool) -> int:
     """A team of language-model agents answers QUESTION together.
 
