@@ -6,7 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 
-INTERRUPTED = 130
+from massgen.errors import Exit
 
 
 def main() -> None:
@@ -14,10 +14,10 @@ def main() -> None:
     # A tenth of a command's time went into looking for cycles among freshly imported modules, and for pydantic's plug-ins.
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    code = INTERRUPTED
+    code: int = Exit.INTERRUPTED
     with suppress(KeyboardInterrupt):
         code = _run()
-    if code == INTERRUPTED:
+    if code == Exit.INTERRUPTED:
         _leave()
     sys.exit(code)
 
@@ -33,7 +33,7 @@ def _leave() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
-    os._exit(INTERRUPTED)
+    os._exit(Exit.INTERRUPTED)
 
 
 if __name__ == "__main__":

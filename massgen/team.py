@@ -135,14 +135,15 @@ class _Builder:
     def _gateway(self, settings: BackendConfig, provider: Provider) -> Backend:
         from massgen.backends.gateway import Gateway, preload
 
+        key, variable = self._key(settings, provider)
         preload()
-        key, _ = self._key(settings, provider)
         return Gateway(
             f"{provider.litellm_prefix}{settings.model}",
             api_key=key,
             base_url=resolve_base_url(provider, settings.base_url, self._env) or None,
             options=_options(settings),
             stall_timeout=settings.stall_timeout_seconds,
+            key_name=variable,
         )
 
 
