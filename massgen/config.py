@@ -1,10 +1,14 @@
 """What a configuration may say: typed and strict. `massgen.loading` reads it from a file."""
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from massgen import builtins
+from massgen.prompts import ROLES
 
 BackendType: TypeAlias = Literal[
     "local", "chatcompletion", "openai", "openrouter", "groq", "together", "fireworks", "cerebras", "moonshot",
@@ -23,6 +27,22 @@ class Section(BaseModel):
     """A mapping of the file: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ReasoningConfig(Section):
+    """How much a reasoning model thinks first."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    """How hard it thinks; which of these a model knows, its provider says."""
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    """Whether its thoughts are shown in summary."""
+
+
+class TextConfig(Section):
+    """The form of a reply."""
+
+    verbosity: Literal["low", "medium", "high"] | None = None
+    """How much the model writes."""
 
 
 class BackendConfig(Section):
@@ -48,6 +68,16 @@ class BackendConfig(Section):
     """Sampling seed, where the provider has one."""
     stop: list[str] | None = None
     """Strings that end a reply."""
+    reasoning: ReasoningConfig | None = None
+    """How much the model thinks before it replies, where the provider lets that be set."""
+    text: TextConfig | None = None
+    """The form of the reply, where the provider lets that be set."""
+    enable_web_search: bool = False
+    """The provider's own web search, where it has one. It may cost extra for each search."""
+    enable_code_execution: bool = False
+    """The provider's own sandbox for code that the model writes, where it has one."""
+    enable_code_interpreter: bool = False
+    """Another name of `enable_code_execution`, which OpenAI uses."""
     extra_body: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Further fields of the request, sent as they are."""
     stall_timeout_seconds: Seconds = 120
@@ -61,8 +91,10 @@ class AgentConfig(Section):
     """Its name in the display and the log. Empty: `agent1`, `agent2`, ... in the order of the file."""
     backend: BackendConfig
     """The model it thinks with."""
+    role: str = Field(default="", max_length=40)
+    """A preset of instructions: one of massgen's roles, or of the section `roles`."""
     system_message: str = ""
-    """Its own instructions, before massgen's."""
+    """Its own instructions, after its role's and before massgen's."""
 
 
 class CoordinationConfig(Section):
@@ -104,6 +136,15 @@ class TimeoutSettings(Section):
     """One agent's turn. An agent that takes longer leaves the team."""
 
 
+class UiConfig(Section):
+    """How a run is shown."""
+
+    display_type: Literal["rich_terminal", "textual_terminal", "simple", "none"] = "rich_terminal"
+    """The live view where stderr is a terminal (`rich_terminal`; `textual_terminal` means the same), a line for each event (`simple`), or nothing."""
+    logging_enabled: Literal[True] = True
+    """Every run is kept as a session; this cannot be switched off."""
+
+
 class Config(Section):
     """A team and how it works together."""
 
@@ -113,11 +154,20 @@ class Config(Section):
     """How it decides."""
     timeout_settings: TimeoutSettings = Field(default_factory=TimeoutSettings)
     """When to stop waiting."""
+    roles: dict[str, str] = Field(default_factory=dict[str, str])
+    """Own roles: a name, and the instructions it stands for. One of massgen's names replaces that preset."""
+    ui: UiConfig = Field(default_factory=UiConfig)
+    """How the run is shown."""
 
     @property
     def named_agents(self) -> dict[str, AgentConfig]:
         """The agents by id; those without one are `agent1`, `agent2`, ... by their place."""
         return {agent.id or f"agent{place}": agent for place, agent in enumerate(self.agents, 1)}
+
+    def instructions(self, agent: AgentConfig) -> str:
+        """What `agent` is told of its own: its role's instructions, then its `system_message`."""
+        role = {**ROLES, **self.roles}.get(agent.role, "")
+        return "\n\n".join(filter(None, (role, agent.system_message)))
 
 
 def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
@@ -125,6 +175,7 @@ def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
     match data:
         case {"agents": [*agents]}:
             yield from _same_names(agents)
+            yield from _unknown_roles(data, agents)
             for place, agent in enumerate(agents):
                 match agent:
                     case {"backend": {"type": str(kind)} as backend} if kind in get_args(BackendType):
@@ -148,6 +199,19 @@ def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:
         seen.add(name)
 
 
+def _unknown_roles(data: Mapping[str, Any], agents: list[Any]) -> Iterator[tuple[Where, str]]:
+    own = data.get("roles")
+    known = sorted({*ROLES, *(cast("Mapping[str, Any]", own) if isinstance(own, Mapping) else ())})
+    for place, agent in enumerate(agents):
+        match agent:
+            case {"role": str(role)} if role and role not in known:
+                close = difflib.get_close_matches(role, known, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+                yield ("agents", place, "role"), f"no role is called {role[:40]!r}; {hint}"
+            case _:
+                pass
+
+
 def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     url = backend.get("base_url", "")
     if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
@@ -158,6 +222,7 @@ def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
         yield ("base_url",), "missing; a chatcompletion backend needs it, e.g. http://localhost:8000/v1"
     if kind not in _NAMES_ITS_MODEL and not backend.get("model"):
         yield ("model",), f"missing; a backend of type {kind} needs it"
+    yield from builtins.unsupported(kind, backend)
 
 
 def keys(path: Where) -> list[str]:

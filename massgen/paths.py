@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 
+def config_dir() -> Path:
+    """Where the user's own configuration is. The folder may not exist yet."""
+    return _home("config") or _platform("user_config_path")
+
+
 def data_dir() -> Path:
     """Sessions and what else must be kept. The folder may not exist yet."""
     return _home("data") or _platform("user_data_path")

@@ -35,6 +35,16 @@ EVALUATE = (
     "restart_orchestration, with what is wrong and instructions to do better, only if the team must work on it again."
 )
 
+ROLES = {
+    "analyst": "You are an analyst. Break the task into its parts, state what you assume, compute before you conclude.",
+    "critic": "You are a critic. Look for what is wrong, missing or unproven first; accept only what survives that.",
+    "engineer": "You are an engineer. Prefer what works, is simple and can be checked; name limits, costs and how it fails.",
+    "researcher": "You are a researcher. Establish facts first; say how sure each one is, and where sources disagree.",
+    "teacher": "You are a teacher. Explain so that a beginner can follow: plain words, one idea at a time, an example.",
+    "writer": "You are a writer. Make the text clear, ordered and short; every sentence earns its place.",
+}
+"""Presets of instructions, by the name that `role` gives them."""
+
 TASK = "<task>\n{question}\n</task>"
 FEEDBACK = "<previous_attempt>\n{answer}\n</previous_attempt>\n<feedback>\n{feedback}\n</feedback>"
 NEWS = "The answers have changed while you worked. These are all current ones:"

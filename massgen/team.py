@@ -77,7 +77,7 @@ class _Builder:
     def _remote_agent(self, name: str, agent: AgentConfig) -> Agent:
         self._models[name] = agent.backend.model
         sensitivity = self._config.orchestrator.voting_sensitivity
-        return LoopAgent(name, self._backend(agent.backend), agent.system_message, sensitivity)
+        return LoopAgent(name, self._backend(agent.backend), self._config.instructions(agent), sensitivity)
 
     async def local_agents(self, stack: AsyncExitStack, progress: Progress) -> dict[str, Agent]:
         """The agents that think here; each model is fetched if need be, and runs in one process for all its agents."""
@@ -101,7 +101,7 @@ class _Builder:
             model = models[name]
             self._models[name] = model.name
             backend = Local(servers[model.name], self._pool, model.name, seed, _options(agent.backend))
-            agents[name] = SmallAgent(name, backend, system_message=agent.system_message, votes=model.votes)
+            agents[name] = SmallAgent(name, backend, system_message=self._config.instructions(agent), votes=model.votes)
         return agents
 
     def _backend(self, settings: BackendConfig) -> Backend:

@@ -5,7 +5,7 @@ import pytest
 
 from massgen import examples
 from massgen.app import resolve
-from massgen.cli import ask
+from massgen.cli import command
 from massgen.errors import ConfigError, UsageError
 from massgen.loading import load
 
@@ -33,7 +33,7 @@ def test_every_template_says_what_for_with_what_at_which_cost_and_how(name):
     assert [*fields] == ["Purpose", "Needs", "Cost", "Try"]
     assert all(line.startswith("#") for line in head.splitlines())
     program, *arguments = shlex.split(fields["Try"])
-    context = ask.make_context(program, arguments)
+    context = command("ask").make_context(program, arguments)
     assert (program, context.params["config"]) == ("massgen", f"@examples/{name}")
     assert len(context.params["question"]) == 1
 

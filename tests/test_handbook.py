@@ -111,11 +111,9 @@ def _without_variables(command: str) -> list[str]:
 
 def _check(words: list[str]) -> None:
     """Let click read `words` as it would, without running them; it raises what is wrong with them."""
-    command: click.Command = cli.ask
-    if words and words[0] in cli.COMMANDS:
-        command = cli.COMMANDS[words.pop(0)]
-        if isinstance(command, click.Group) and words:
-            command = command.commands[words.pop(0)]
+    command = cli.command(words.pop(0) if words and words[0] in cli.COMMANDS else "ask")
+    if isinstance(command, click.Group) and words:
+        command = command.commands[words.pop(0)]
     if words not in (["--help"], ["--version"]):
         context = command.make_context("massgen", words)
         assert len(context.params.get("question", ())) <= 1

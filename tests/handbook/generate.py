@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -86,7 +86,7 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     yield f"## {f'`{path}`' if path else 'The file'}\n\n{inspect.getdoc(model)}\n\n{table}"
     for name, field in model.model_fields.items():
         if inner := _model(field.annotation):
-            mark = "[]" if field.annotation is not inner else ""
+            mark = "[]" if get_origin(field.annotation) is list else ""
             yield from _sections(inner, f"{path}.{name}{mark}".removeprefix("."))
 
 
@@ -136,10 +136,10 @@ def _limit(part: Any) -> str:
 def _named(hint: Any) -> str:
     hint = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
     if _model(hint):
-        return "section" if isinstance(hint, type) else "list of sections"
+        return "list of sections" if get_origin(hint) is list else "section"
     args = [arg for arg in get_args(hint) if arg is not type(None)]
-    if all(isinstance(arg, str) for arg in args) and args:
-        return ", ".join(f"`{arg}`" for arg in args)
+    if all(isinstance(arg, str | bool) for arg in args) and args:
+        return ", ".join(f"`{arg if isinstance(arg, str) else json.dumps(arg)}`" for arg in args)
     if getattr(hint, "__origin__", None) is list:
         return f"list of {_named(args[0])}s"
     if getattr(hint, "__origin__", None) is dict:
@@ -214,8 +214,9 @@ def _texts_below(module: ModuleType) -> dict[str, str]:
 
 def command_line_page() -> str:
     """The help of every command, as it is printed 80 columns wide."""
-    commands = {"massgen": cli.ask}
-    for name, group in cli.COMMANDS.items():
+    commands = {"massgen": cli.command("ask")}
+    for name in cli.COMMANDS:
+        group = cli.command(name)
         commands[f"massgen {name}"] = group
         inner = group.commands if isinstance(group, click.Group) else {}
         commands |= {f"massgen {name} {each}": command for each, command in inner.items()}
