@@ -10,7 +10,7 @@ import click
 from massgen.console import tell
 from massgen.errors import Exit, MassgenError, UsageError
 
-COMMANDS = ("models",)
+COMMANDS = ("completion", "config", "examples", "init", "models")
 """Those beside asking; each is a module of `massgen.commands`."""
 
 
