@@ -3,7 +3,6 @@
 A file is looked for at `$MASSGEN_LOCAL_MODEL` (a GGUF file of the user's own), then in the cache, then fetched.
 """
 
-import asyncio
 import difflib
 import hashlib
 import os
@@ -90,6 +89,8 @@ def ensure(model: str | ModelEntry = "", progress: Progress = _quiet) -> Path:
 
 async def ensure_async(model: str | ModelEntry = "", progress: Progress = _quiet) -> Path:
     """`ensure` in a thread, from which `progress` is called too. Cancelling stops the download."""
+    import asyncio  # half of this module's import, of which a list of names needs nothing
+
     cancelled = Event()
 
     def watched(done: int, total: int) -> None:
