@@ -10,6 +10,7 @@ MassgenError            1   no answer
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -49,12 +50,30 @@ class UsageError(MassgenError):
     exit_code = Exit.USAGE
 
 
-class ConfigError(UsageError):
-    """A configuration with `problems`, one line each, in the order of the file."""
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong in a configuration, and where: as text, `team.yaml:14:5 agents[1].backend.modle: unknown key`."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+    message: str
+    key: str = ""
+    """As in `agents[1].backend.modle`; empty where it is no single one."""
+    file: str = ""
+    line: int = 0
+    """From 1; 0: the file as a whole, or data that came from none."""
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column} " if self.line else f"{self.file}: " if self.file else ""
+        return f"{place}{self.key}: {self.message}" if self.key else f"{place}{self.message}"
+
+
+class ConfigError(UsageError):
+    """A configuration with `problems`, one line each, in the order of the file. `details` are the same, in parts."""
+
+    def __init__(self, problems: Sequence[str | Problem]) -> None:
+        self.problems = tuple(str(problem) for problem in problems)
+        self.details = tuple(each if isinstance(each, Problem) else Problem(each) for each in problems)
+        super().__init__("\n".join(self.problems))
 
 
 class LogError(MassgenError):

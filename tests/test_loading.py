@@ -24,6 +24,7 @@ agents:
       base_url: http://localhost:8000/v1
       model: some-model
 """
+KEYS = "agents, orchestrator, timeout_settings, roles, ui, agent, extends, profiles"
 SECRET = "sk-1234567890abcdef"
 BACKEND = {"type": "chatcompletion", "base_url": "http://localhost:8000/v1", "model": "m"}
 
@@ -75,7 +76,7 @@ def test_agents_without_an_id_are_named_by_their_place():
     [
         ("agnets: []", "team.yaml:7:1 agnets: unknown key; did you mean 'agents'?"),
         ("timeouts: {}", "team.yaml:7:1 timeouts: unknown key; did you mean 'timeout_settings'?"),
-        ("ui: {}", "team.yaml:7:1 ui: unknown key; allowed: agents, orchestrator, timeout_settings"),
+        ("colour: blue", f"team.yaml:7:1 colour: unknown key; allowed: {KEYS}"),
         ("    idd: x", "team.yaml:7:5 agents[0].idd: unknown key; did you mean 'id'?"),
         ("      modle: x", "team.yaml:7:7 agents[0].backend.modle: unknown key; did you mean 'model'?"),
         (
@@ -91,7 +92,7 @@ def test_agents_without_an_id_are_named_by_their_place():
             "timeout_settings: {turn_timeout: 1}",
             "team.yaml:7:20 timeout_settings.turn_timeout: unknown key; did you mean 'turn_timeout_seconds'?",
         ),
-        ("<<: {a: 1}", "team.yaml:7:1 <<: unknown key; allowed: agents, orchestrator, timeout_settings"),
+        ("<<: {a: 1}", f"team.yaml:7:1 <<: unknown key; allowed: {KEYS}"),
     ],
 )
 def test_an_unknown_key_is_told_with_its_place_and_what_was_meant(refused, line, problem):
@@ -122,7 +123,7 @@ colour: blue
         "team.yaml:6:5 agents[2].backend: missing",
         "team.yaml:9:3 orchestrator.skip_voting: 1: input should be a valid boolean",
         "team.yaml:10:3 orchestrator.stop: this key is here twice",
-        "team.yaml:11:1 colour: unknown key; allowed: agents, orchestrator, timeout_settings",
+        f"team.yaml:11:1 colour: unknown key; allowed: {KEYS}",
     ]
 
 
