@@ -37,7 +37,7 @@ def _pace(options: argparse.Namespace) -> dict[str, float]:
 
 async def _serve(policy: Policy, options: argparse.Namespace) -> None:
     async with Simulator(policy, models=tuple(options.models), port=options.port) as simulator:
-        print(json.dumps({"base_url": simulator.base_url}), flush=True)
+        print(json.dumps({"base_url": simulator.base_url, "url": simulator.url}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

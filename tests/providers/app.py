@@ -11,6 +11,8 @@ from aiohttp import web
 
 from tests.providers import chat
 from tests.providers.policy import Call, Fault, Policy, Reply
+from tests.providers.routes import Place, find
+from tests.providers.wires import Asked, Refused, Wire, rendered
 
 
 @dataclass(slots=True)
@@ -26,6 +28,8 @@ class Record:
     size: int = 0
     """Bytes of the body."""
     body: Any = None
+    wire: str = ""
+    """The API that was called; empty where the request asked for no completion."""
     call: Call | None = None
     status: int = 0
     ended: float | None = None
@@ -51,13 +55,23 @@ class Simulator:
         self._changed = asyncio.Condition()
 
     @property
+    def url(self) -> str:
+        """Where all the APIs are."""
+        return f"http://127.0.0.1:{self._port}{self._prefix}"
+
+    @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}{self._prefix}/v1"
+        """Where the APIs in OpenAI's words are."""
+        return f"{self.url}/v1"
+
+    def address(self, kind: str) -> str:
+        """The `base_url` of a backend of type `kind`, as a configuration says it."""
+        return {"claude": self.url, "azure_openai": self.url, "gemini": f"{self.url}/v1beta"}.get(kind, self.base_url)
 
     @property
     def calls(self) -> list[Record]:
         """The requests that asked for a completion."""
-        return [record for record in self.requests if record.path.endswith(chat.PATH)]
+        return [record for record in self.requests if record.wire]
 
     @property
     def connections(self) -> set[int]:
@@ -120,51 +134,60 @@ class Simulator:
     async def _answer(self, request: web.Request, record: Record) -> web.StreamResponse:
         content = await request.read()
         record.size = len(content)
-        key = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self._keys and key not in self._keys:
-            return _json(chat.error(f"Incorrect API key provided: {key}."), 401)
-        match request.method, request.path.removeprefix(f"{self._prefix}/v1"):
-            case "GET", "/models":
-                return _json(chat.models(self._models))
-            case "POST", chat.PATH:
-                return await self._complete(request, record, content, key)
-            case _:
-                return _json(chat.error(f"no such path: {request.path}"), 404)
-
-    async def _complete(self, request: web.Request, record: Record, content: bytes, key: str) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        path = request.path.removeprefix(self._prefix) if request.path.startswith(self._prefix) else ""
+        place = find(request.method, path, headers)
+        if place is None:
+            return _refusal(chat.WIRE, Fault("status", 404, message=f"no such path: {request.path}"))
         try:
+            key = self._key(place.wire, headers, request.query)
+            if place.what == "models":
+                return _json(place.wire.models(self._models))
+            record.wire = place.wire.name
             record.body = json.loads(content)
-            record.call = chat.parse(record.body, key)
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            return _json(chat.error(f"not a request: {problem!r}"), 400)
+            asked = Asked(record.body, headers, request.query, key, place.model, place.what == "stream")
+            record.call = place.wire.parse(asked)
+        except Refused as refused:
+            return _refusal(place.wire, refused.fault)
+        except (ValueError, LookupError, TypeError, AttributeError) as problem:
+            return _refusal(place.wire, Fault("status", 400, message=f"not a request: {problem!r}"))
+        return await self._complete(request, place, record.call)
+
+    def _key(self, wire: Wire, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+        key = wire.key(headers, query)
+        if (self._keys and key not in self._keys) or (wire.needs_key and not key):
+            raise wire.no_key
+        return key
+
+    async def _complete(self, request: web.Request, place: Place, asked: Call) -> web.StreamResponse:
         await self._notify()
-        reply = self._policy(record.call)
+        reply = self._policy(asked)
         if reply.gate:
             await reply.gate.wait()
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        return await self._say(request, record.call, reply)
+        headers, fault = place.wire.headers(reply.limits, reply.fault and reply.fault.retry_after), reply.fault
+        if fault and fault.kind in ("status", "raw"):
+            return _refusal(place.wire, fault, headers)
+        if fault and not fault.after:
+            return await self._break(request, fault, web.Response())
+        if not (asked.stream and reply.streamed):
+            return _json(place.wire.document(asked.model, reply), headers=headers)
+        if place.what == "stream" and request.query.get("alt") != "sse":
+            return _json([place.wire.document(asked.model, reply)], headers=headers)
+        return await self._stream(request, place.wire, asked, reply)
 
-    async def _say(self, request: web.Request, asked: Call, reply: Reply) -> web.StreamResponse:
-        match reply.fault:
-            case Fault("status" | "raw", status, headers, body):
-                return web.Response(status=status, headers=dict(headers), body=body)
-            case Fault(after=0):
-                return await self._break(request, reply.fault, web.Response())
-            case _ if not (asked.stream and reply.streamed):
-                return _json(chat.document(asked, reply))
-            case _:
-                pass
-        return await self._stream(request, asked, reply)
-
-    async def _stream(self, request: web.Request, asked: Call, reply: Reply) -> web.StreamResponse:
-        events = chat.events(asked.model, asked.include_usage, reply)
-        response = web.StreamResponse(headers={"content-type": "text/event-stream", "cache-control": "no-cache"})
+    async def _stream(self, request: web.Request, wire: Wire, asked: Call, reply: Reply) -> web.StreamResponse:
+        events = rendered(wire, asked.model, asked.include_usage, reply)
+        kind = {"content-type": "text/event-stream", "cache-control": "no-cache"}
+        response = web.StreamResponse(headers={**kind, **wire.headers(reply.limits, None)})
         await response.prepare(request)
         if reply.fault:
             await response.write(b"".join(events[: reply.fault.after]))
-            return await self._break(request, reply.fault, response)
-        if reply.chunk_delay:
+            if reply.fault.kind != "broken":
+                return await self._break(request, reply.fault, response)
+            await response.write(wire.broken(reply.fault))
+        elif reply.chunk_delay:
             await response.write(events[0])
             for event in events[1:-1]:
                 await asyncio.sleep(reply.chunk_delay)
@@ -184,5 +207,12 @@ class Simulator:
         return response
 
 
-def _json(body: bytes, status: int = 200) -> web.Response:
-    return web.Response(body=body, status=status, content_type="application/json")
+def _refusal(wire: Wire, fault: Fault, headers: Mapping[str, str] | None = None) -> web.Response:
+    """What the fault says, or else the wire's words for it."""
+    said = {**(headers or wire.headers(None, None)), "content-type": "application/json", **dict(fault.headers)}
+    body = json.dumps(wire.error(fault), indent=wire.indent).encode() if fault.body is None else fault.body
+    return web.Response(status=fault.status, headers=said, body=body)
+
+
+def _json(body: Any, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response(body, headers=headers)

@@ -14,11 +14,15 @@ class Call:
     model: str
     key: str
     messages: tuple[Mapping[str, Any], ...]
+    """The conversation, the system prompt first: `role` in OpenAI's words, `content` (and more) as the wire has it."""
     tools: Mapping[str, Mapping[str, Any]]
     """Name -> JSON Schema of the parameters."""
     schema: Mapping[str, Any] | None
+    """What the reply's text must follow."""
     stream: bool
     include_usage: bool
+    hosted: tuple[str, ...] = ()
+    """The built-in tools that are offered, by the wire's own names."""
 
     @property
     def agent(self) -> tuple[str, str]:
@@ -36,14 +40,43 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong. `after` counts events: 0 is before the response's headers, 1 after the headers and one event."""
+class Hosted:
+    """A built-in tool that the provider itself ran before the model spoke: a query or code, and what came of it."""
 
-    kind: Literal["status", "cut", "hang", "raw"]
+    kind: Literal["web_search", "code"]
+    asked: str
+    found: str = ""
+    """The address of the page found, or what the code printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is left of a rate limit, and the seconds until it is whole again."""
+
+    requests: int = 50
+    requests_left: int = 49
+    tokens: int = 40_000
+    tokens_left: int = 39_900
+    reset: float = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong. `after` counts events: 0 is before the response's headers, 1 after the headers and one event.
+
+    `status` and `broken` (an error inside the stream) are worded by the wire, unless there is a `body`.
+    """
+
+    kind: Literal["status", "cut", "hang", "raw", "broken"]
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: bytes | None = None
     after: int = 0
+    message: str = "simulated"
+    code: str = ""
+    """The wire's word for the error; empty: the usual one of its status."""
+    retry_after: float | None = None
+    """Seconds; said as the provider says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +86,9 @@ class Reply:
     text: str = ""
     reasoning: str = ""
     acts: tuple[Act, ...] = ()
+    hosted: tuple[Hosted, ...] = ()
     finish: str = ""
-    """Empty: `tool_calls` if there are acts, else `stop`."""
+    """In OpenAI's words. Empty: `tool_calls` if there are acts, else `stop`."""
     input_tokens: int = 7
     output_tokens: int = 5
     cost: float | None = None
@@ -67,6 +101,12 @@ class Reply:
     streamed: bool = True
     """False: one JSON document even where a stream was asked for."""
     fault: Fault | None = None
+    limits: Limits | None = None
+    """Said in the headers of a response, also of a refusal, where the provider does that."""
+
+    @property
+    def finished(self) -> str:
+        return self.finish or ("tool_calls" if self.acts else "stop")
 
 
 Policy: TypeAlias = Callable[[Call], Reply]
@@ -81,12 +121,24 @@ def call(name: str, /, **arguments: Any) -> Reply:
 
 
 def fault(
-    *, status: int, body: bytes | None = None, message: str = "simulated", headers: Mapping[str, str] | None = None
+    *,
+    status: int,
+    body: bytes | None = None,
+    message: str = "simulated",
+    headers: Mapping[str, str] | None = None,
+    code: str = "",
+    retry_after: float | None = None,
+    limits: Limits | None = None,
 ) -> Reply:
-    """An error status with `body`, or else with `message` as OpenAI words its errors."""
+    """An error status with `body`, or else with `message` in the words of the wire."""
     kind = {"content-type": "application/json" if body is None else "text/plain", **(headers or {})}
-    content = json.dumps({"error": {"message": message, "type": "simulated"}}).encode() if body is None else body
-    return Reply(fault=Fault("status", status, tuple(kind.items()), content))
+    what = Fault("status", status, tuple(kind.items()), body, 0, message, code, retry_after)
+    return Reply(fault=what, limits=limits)
+
+
+def broken(after: int, text: str = "a b c d e f g h", *, status: int = 500, message: str = "simulated") -> Reply:
+    """A stream that says after so many events that it failed."""
+    return Reply(text=text, chunks=8, fault=Fault("broken", status, after=after, message=message))
 
 
 def redirect(to: str, status: int = 307) -> Reply:
@@ -173,7 +225,7 @@ class Team:
 def _forms(schema: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
     """The alternatives of a schema whose objects name their tool in the constant `tool`."""
     forms = (schema or {}).get("anyOf", [schema] if schema else [])
-    return {form["properties"]["tool"]["const"]: form for form in forms if "tool" in form.get("properties", {})}
+    return {_simplest("", form["properties"]["tool"]): form for form in forms if "tool" in form.get("properties", {})}
 
 
 def fill(schema: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
