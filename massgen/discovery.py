@@ -20,10 +20,12 @@ from urllib.parse import urlsplit
 
 from massgen.backends.providers import PROVIDERS, Provider, key_name, resolve_base_url
 from massgen.config import BackendType
-from massgen.errors import ConfigError, MassgenError, UsageError
+from massgen.errors import MassgenError, UsageError
 
 MAX_LISTING = 1_000_000
 """Bytes of a server's list of models; the longest known ones have half of that."""
+MAX_NAME = 200
+"""Characters of a model's name, as the configuration has it; a longer or unprintable one is none."""
 ANSWER_SECONDS = 0.5
 """A server on this machine answers within that, or is not asked to help."""
 _PRICES = "model_prices_and_context_window_backup.json"
@@ -140,7 +142,7 @@ def _listing(base_url: str, seconds: float) -> Iterator[str]:
         case {"data": [*listed]}:
             for each in listed:
                 match each:
-                    case {"id": str(name)}:
+                    case {"id": str(name)} if name.isprintable() and 0 < len(name) <= MAX_NAME:
                         yield name
                     case _:
                         pass
@@ -204,12 +206,3 @@ def _million(price: float | None) -> float | None:
 def missing_key(provider: Provider, env: Mapping[str, str]) -> str:
     """The variable that is to hold the key of `provider`; empty if none is needed, or it is set."""
     return "" if key_name(provider, None, env) or not provider.key_variables else provider.key_variables[0]
-
-
-def ready(provider: Provider, env: Mapping[str, str]) -> bool:
-    """Whether the provider can be asked now, as far as `env` shows."""
-    try:
-        resolve_base_url(provider, "", env)
-    except ConfigError:
-        return False
-    return not missing_key(provider, env)

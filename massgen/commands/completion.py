@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import click
 from click.shell_completion import (
@@ -17,7 +17,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from massgen import examples
+from massgen import builtins, examples
 from massgen.console import put
 from massgen.errors import MassgenError
 
@@ -25,12 +25,6 @@ VARIABLE = "_MASSGEN_COMPLETE"
 """Holds `SHELL_complete` when a shell asks."""
 MAX_CONFIG = 1_000_000
 """Bytes of a configuration that are searched for its profiles."""
-TYPES = (
-    "local", "chatcompletion", "openai", "openrouter", "groq", "together", "fireworks", "cerebras", "moonshot", "zai",
-    "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai", "litellm",
-)  # fmt: skip
-"""The types of a backend, as `massgen.config` has them: its import takes longer than a shell should wait."""
-
 Load: TypeAlias = Callable[[str], click.Command]
 """A command by its name; `ask` is the one that is called by none."""
 Items: TypeAlias = Iterator[CompletionItem[str]]
@@ -109,7 +103,7 @@ def _configs(context: click.Context, typed: str) -> Items:
 
 
 def _types(context: click.Context, typed: str) -> Items:
-    yield from (CompletionItem(kind) for kind in TYPES)
+    yield from (CompletionItem(kind) for kind in builtins.TABLE)  # massgen.config takes longer than a shell should wait
 
 
 def _profiles(context: click.Context, typed: str) -> Items:
@@ -123,8 +117,8 @@ def _profiles(context: click.Context, typed: str) -> Items:
         (examples.find(given) or Path(given)).open("rb") as file,
     ):
         match untyped.safe_load(file.read(MAX_CONFIG)):
-            case {"profiles": dict() as profiles}:
-                yield from (CompletionItem(str(name)) for name in cast("dict[Any, Any]", profiles))
+            case {"profiles": {**profiles}}:
+                yield from (CompletionItem(str(name)) for name in profiles)
             case _:
                 pass
 

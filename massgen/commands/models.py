@@ -87,7 +87,8 @@ def _priced(row: "Provider") -> tuple[list[dict[str, Any]], list[str]]:
     models = price_list(row, datetime.now(UTC).date())
     if not models:
         raise MassgenError(
-            f"the {price_list_name()} has no models of {row.title} ({row.type})", fix=f"Its own pages have: {row.key_page}"
+            f"the {price_list_name()} has no models of {row.title} ({row.type})",
+            fix=f"Its own pages have: {row.key_page}",
         )
     rows = [{**asdict(each), "list": price_list_name()} for each in models]
     return rows, [*_table(models), "", *_sources(models)]
