@@ -75,7 +75,7 @@ def _loaded(layers: Layers, env: Mapping[str, str], profile: str) -> Loaded:
     report = _Report(layers, env)
     tree = layers.resolved(name)
     config = report.checked(tree)
-    for other in layers.profiles.keys() - {name}:
+    for other in [each for each in layers.profiles if each != name]:
         report.checked(layers.resolved(other), only=("profiles", other))
     if config is None or report.problems:
         raise report.refusal()
@@ -92,11 +92,11 @@ class _Report:
         self._flawed = {_spot(problem) for problem in layers.problems}
 
     def checked(self, tree: Node, only: Where = ()) -> Config | None:
-        """The configuration in `tree`; None if it is none. Only problems of what was written below `only` are told."""
+        """The configuration in `tree`; None if it is none. `only`: the profile that was not chosen whose problems are told."""
         values = _Values(self._env, self.secrets)
         data = values.plain(tree, ())
-        self._tell(tree, values.problems, only)
-        self._flawed |= {_spot(_problem(tree, *each)) for each in values.problems}
+        self._tell(tree, values.problems if only else [*values.problems, *values.unset], only)
+        self._flawed |= {_spot(_problem(tree, *each)) for each in (*values.problems, *values.unset)}
         if self._whole:
             self._tell(tree, conflicts(data), only)
         try:
@@ -104,7 +104,7 @@ class _Report:
         except ValidationError as error:
             every = [each for each in error.errors(include_url=False) if self._whole or each["type"] != "missing"]
             every.sort(key=lambda details: _place(_nearest(tree, details["loc"])[0]))
-            self._tell(tree, [(each["loc"], _why(each, only)) for each in every[:MAX_PROBLEMS]], only)
+            self._tell(tree, [(each["loc"], _why(each, tree)) for each in every[:MAX_PROBLEMS]], only)
             self._tell(tree, [(each["loc"], "one more") for each in every[MAX_PROBLEMS:]], only)
             return None
 
@@ -116,10 +116,11 @@ class _Report:
 
     def refusal(self) -> ConfigError:
         """All problems, in the order of the files."""
-        ordered = sorted(self.problems, key=lambda each: (self._files.index(each.file), each.line, each.column))
+        files = {file: place for place, file in enumerate(self._files)}  # one that is no YAML is none of them
+        order = sorted(self.problems, key=lambda each: (files.get(each.file, len(files)), each.line, each.column))
         redact = redactor(self.secrets)
-        told = [replace(each, message=redact(each.message), key=redact(each.key)) for each in ordered[:MAX_PROBLEMS]]
-        if more := len(ordered[MAX_PROBLEMS:]):
+        told = [replace(each, message=redact(each.message), key=redact(each.key)) for each in order[:MAX_PROBLEMS]]
+        if more := len(order[MAX_PROBLEMS:]):
             told.append(Problem(f"and {more:,} more problems", "", self._files[0]))
         return ConfigError(told)
 
@@ -131,6 +132,8 @@ class _Values:
     env: Mapping[str, str]
     secrets: set[str]
     problems: list[tuple[Where, str]] = field(default_factory=list[tuple[Where, str]])
+    unset: list[tuple[Where, str]] = field(default_factory=list[tuple[Where, str]])
+    """Problems too, but not of a profile that was not chosen: its variables are set where it is."""
 
     def plain(self, node: Node, path: Where) -> Any:
         match node.value:
@@ -155,7 +158,7 @@ class _Values:
     def _variable(self, name: str, path: Where) -> str:
         value = self.env.get(name)
         if value is None:
-            self.problems.append((path, f"the variable {name} is not set"))
+            self.unset.append((path, f"the variable {name} is not set"))
         elif re.search(r"KEY|TOKEN|SECRET|PASSWORD", name):
             self.secrets.add(value)
         return value or ""
@@ -210,13 +213,13 @@ def _source(node: Node, path: Where = ()) -> Any:
             return value
 
 
-def _why(details: ErrorDetails, only: Where) -> str:
+def _why(details: ErrorDetails, tree: Node) -> str:
     path, given = details["loc"], details["input"]
     match details["type"]:
         case "extra_forbidden":
-            known = keys(path[:-1]) + ([] if path[1:] else ["agent"] if only else ["agent", *OWN_KEYS])
-            instead = legacy.alternative(path)
-            return f"unknown key; {instead}" if instead else f"unknown key{_meant(str(path[-1]), known)}"
+            if instead := legacy.alternative(path):
+                return f"unknown key; {instead}"
+            return f"unknown key{_meant(str(path[-1]), _known(path, tree))}"
         case "missing":
             return "missing"
         case "literal_error":
@@ -226,6 +229,14 @@ def _why(details: ErrorDetails, only: Where) -> str:
         case _:
             message = details["msg"][0].lower() + details["msg"][1:]
             return message if secret(path) else f"{short(given)}: {message}"
+
+
+def _known(path: Where, tree: Node) -> list[str]:
+    """The keys that may stand where the one at `path` does."""
+    known = keys(path[:-1])
+    if path[1:]:
+        return known
+    return [*known, "agent"] if tree.mapping[str(path[0])].path[1:] else [*known, "agent", *OWN_KEYS]
 
 
 def _meant(word: str, known: list[str]) -> str:
