@@ -3,14 +3,17 @@
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from massgen import builtins
 from massgen.agents import Agent
 from massgen.agents.loop import LoopAgent
 from massgen.backends import Backend
 from massgen.backends.chat_completions import ChatCompletions, HttpPool
 from massgen.backends.constrained import Constrained
-from massgen.backends.providers import PROVIDERS, Provider, key_name, resolve_base_url, resolve_key
+from massgen.backends.providers import PROVIDERS, Provider, key_name, litellm_row, resolve_base_url, resolve_key
+from massgen.backends.responses import RESPONSES
+from massgen.backends.wire import CHAT
 from massgen.config import AgentConfig, BackendConfig, Config
 from massgen.errors import ConfigError
 from massgen.events import Member
@@ -100,12 +103,12 @@ class _Builder:
         for seed, (name, agent) in enumerate(local.items(), 1):
             model = models[name]
             self._models[name] = model.name
-            backend = Local(servers[model.name], self._pool, model.name, seed, _options(agent.backend))
+            backend = Local(servers[model.name], self._pool, model.name, seed, _plan(agent.backend).options)
             agents[name] = SmallAgent(name, backend, system_message=self._config.instructions(agent), votes=model.votes)
         return agents
 
     def _backend(self, settings: BackendConfig) -> Backend:
-        provider = PROVIDERS[settings.type]
+        provider = litellm_row(settings.model) if settings.type == "litellm" else PROVIDERS[settings.type]
         backend = (
             self._direct(settings, provider)
             if provider.wire == "chat_completions"
@@ -122,14 +125,16 @@ class _Builder:
 
     def _direct(self, settings: BackendConfig, provider: Provider) -> Backend:
         key, variable = self._key(settings, provider)
+        plan = _plan(settings)
         return ChatCompletions(
             self._pool,
             base_url=resolve_base_url(provider, settings.base_url, self._env),
             model=settings.model,
             api_key=key,
             key_name=variable,
-            options=provider.options(_options(settings)),
+            options=plan.options,
             stall_timeout=settings.stall_timeout_seconds,
+            wire=RESPONSES if plan.responses else CHAT,
         )
 
     def _gateway(self, settings: BackendConfig, provider: Provider) -> Backend:
@@ -141,13 +146,11 @@ class _Builder:
             f"{provider.litellm_prefix}{settings.model}",
             api_key=key,
             base_url=resolve_base_url(provider, settings.base_url, self._env) or None,
-            options=_options(settings),
+            options=_plan(settings).options,
             stall_timeout=settings.stall_timeout_seconds,
             key_name=variable,
         )
 
 
-def _options(settings: BackendConfig) -> dict[str, Any]:
-    return settings.model_dump(
-        include={"temperature", "top_p", "max_tokens", "seed", "stop", "extra_body"}, exclude_defaults=True
-    )
+def _plan(settings: BackendConfig) -> builtins.Plan:
+    return builtins.plan(settings.type, settings.model_dump(exclude={"api_key"}))

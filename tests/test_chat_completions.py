@@ -212,11 +212,12 @@ async def test_without_key_tools_or_schema_nothing_is_said_of_them() -> None:
 
 async def test_calls_and_their_results_go_back_in_the_form_servers_know() -> None:
     calls = (ToolCall("1", "f", '{"a": 1}'), ToolCall("2", "g", ""), ToolCall("3", "h", "{oops"))
-    results = Message("tool", (ToolResult("1", "one"), ToolResult("2", "two")))
-    history = [user("Why?"), Message("assistant", calls), results, Message("assistant", (Text("So."), calls[0]))]
+    results = Message("tool", (ToolResult("1", "one"), ToolResult("2", "two"), ToolResult("3", "three")))
+    again = [Message("assistant", (Text("So."), calls[0])), Message("tool", (ToolResult("1", "one"),))]
+    history = [user("Why?"), Message("assistant", calls), results, *again]
     async with model_of(say("x")) as (backend, simulator):
         await chunks_of(backend, Request(history))
-    _, first, one, two, second = simulator.calls[0].body["messages"]
+    _, first, one, two, _, second, _ = simulator.calls[0].body["messages"]
     assert first["content"] is None
     assert [call["function"]["arguments"] for call in first["tool_calls"]] == [
         '{"a": 1}',

@@ -9,7 +9,15 @@ from typing import get_args
 import pytest
 
 from massgen.backends.chat_completions import ChatCompletions, HttpPool
-from massgen.backends.providers import PROVIDERS, KeyMissing, Provider, key_name, resolve_base_url, resolve_key
+from massgen.backends.providers import (
+    PROVIDERS,
+    KeyMissing,
+    Provider,
+    key_name,
+    litellm_row,
+    resolve_base_url,
+    resolve_key,
+)
 from massgen.config import BackendType
 from massgen.errors import ConfigError
 
@@ -116,7 +124,14 @@ def test_an_address_that_nobody_gave_is_a_problem() -> None:
         resolve_base_url(PROVIDERS["azure_openai"], "", {})
 
 
-def test_openai_has_its_own_name_for_the_longest_reply() -> None:
-    options = {"max_tokens": 9, "seed": 1}
-    assert PROVIDERS["openai"].options(options) == {"max_completion_tokens": 9, "seed": 1}
-    assert PROVIDERS["groq"].options(options) == options
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [("mistral/mistral-large", "MISTRAL_API_KEY"), ("github-copilot/gpt", "GITHUB_COPILOT_API_KEY")],
+)
+def test_litellms_key_is_looked_for_where_the_models_provider_has_it_and_may_be_missing(
+    model: str, variable: str
+) -> None:
+    row = litellm_row(model)
+    assert resolve_key(row, None, {variable: "a"}) == "a"
+    assert key_name(row, None, {variable: "a"}) == variable
+    assert resolve_key(row, None, {"OPENAI_API_KEY": "not for you"}) is None

@@ -14,7 +14,7 @@ from massgen.backends import Request
 from massgen.backends.failures import Caller
 from massgen.backends.sse import MAX_REPLY, BadReply, EventReader, json_object
 from massgen.backends.transport import HttpPool, drain, whole
-from massgen.backends.wire import Decoder, wire_body, wire_messages, wire_tools
+from massgen.backends.wire import CHAT, Decoding, Offered, Wire, merged, wire_messages, wire_tools
 from massgen.errors import UsageError
 from massgen.messages import Chunk
 
@@ -27,9 +27,10 @@ MAX_LISTING = 4 * 2**20
 class ChatCompletions:
     """The model `model` at `base_url` (up to and without `/chat/completions`); without a name, the first it lists.
 
-    `options` are `temperature`, `max_tokens`, `top_p`, `seed`, `stop` (left out where None), and `extra_body`, whose
-    fields are sent as they are. A silence of `stall_timeout` seconds breaks a call off. `key_name` is the variable that
-    `api_key` is from, for error messages. Raises `UsageError` for an address or a key that cannot be one.
+    `options` are fields of the request (left out where None): `temperature`, ..., `tools` of the provider's own, which
+    come after ours, and `extra_body`, whose fields are sent as they are. A silence of `stall_timeout` seconds breaks a
+    call off. `key_name` is the variable that `api_key` is from, for error messages. `wire` is the format; the Responses
+    API is another. Raises `UsageError` for an address or a key that cannot be one.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class ChatCompletions:
         key_name: str = "",
         options: Mapping[str, Any] | None = None,
         stall_timeout: float = 120.0,
+        wire: Wire = CHAT,
     ) -> None:
-        self._pool, self._stall, self._url = pool, stall_timeout, _url(base_url)
+        self._pool, self._stall, self._url, self._wire = pool, stall_timeout, _url(base_url), wire
         key = (api_key or "").strip()
         if not key.isascii() or not key.isprintable():
             raise UsageError(f"the key in {key_name or 'api_key'} has characters that no key has", fix="Copy it again.")
@@ -51,7 +53,7 @@ class ChatCompletions:
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         given: dict[str, Any] = {name: value for name, value in (options or {}).items() if value is not None}
         extra: Mapping[str, Any] = given.pop("extra_body", {})
-        self._options = {**given, **extra}
+        self._options = merged(given, extra)
         self._asking = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -67,21 +69,23 @@ class ChatCompletions:
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk]:
         await self._find_model()
-        body = wire_body(request, self.model, self._options)
-        decoder = Decoder()
+        body = self._wire.body(request, self.model, self._options)
+        decoder = self._wire.decoder()
+        ours = Offered(frozenset(tool.name for tool in request.tools)) if "tools" in self._options else None
         async with (
-            self._sent("POST", "chat/completions", body) as response,
-            aclosing(_batches(response, decoder)) as batches,
+            self._sent("POST", self._wire.path, body) as response,
+            aclosing(_batches(response, decoder, self._wire.holds)) as batches,
         ):
             async for events in batches:
                 for chunk in self._chunks(events, decoder):
-                    yield chunk
+                    if ours is None or ours.keeps(chunk):
+                        yield chunk
         for chunk in decoder.end():
             yield chunk
 
-    def _chunks(self, events: Iterable[Mapping[str, Any]], decoder: Decoder) -> Iterator[Chunk]:
+    def _chunks(self, events: Iterable[Mapping[str, Any]], decoder: Decoding) -> Iterator[Chunk]:
         for event in events:
-            if error := event.get("error"):
+            if error := decoder.error(event):
                 raise self._caller.event(error)
             yield from decoder.chunks(event)
 
@@ -120,13 +124,15 @@ class ChatCompletions:
             raise self._caller.error("the server answered with a web page", fix="Check `base_url`.")
 
 
-async def _batches(response: aiohttp.ClientResponse, decoder: Decoder) -> AsyncGenerator[Iterable[dict[str, Any]]]:
+async def _batches(
+    response: aiohttp.ClientResponse, decoder: Decoding, holds: str
+) -> AsyncGenerator[Iterable[dict[str, Any]]]:
     """The events of a reply, those of each network read at once, to be put through `decoder` before the next.
 
     Raises `BadReply` if the reply ends too early: neither a `finish_reason` nor `[DONE]` has come.
     """
     if response.content_type == "application/json":  # the server does not stream
-        yield [_document(await whole(response, MAX_REPLY))]
+        yield [_document(await whole(response, MAX_REPLY), holds)]
         return
     reader = EventReader()
     while not reader.done:
@@ -149,10 +155,10 @@ async def _next_block(response: aiohttp.ClientResponse, *, complete: bool) -> by
         raise
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _document(body: bytes, holds: str) -> dict[str, Any]:
     document = json_object(body)
-    if "choices" not in document and "error" not in document:
-        raise BadReply(f"the reply has no `choices`, only {', '.join(document) or 'nothing'}")
+    if holds not in document and "error" not in document:
+        raise BadReply(f"the reply has no `{holds}`, only {', '.join(document) or 'nothing'}")
     return document
 
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from massgen.backends import Request
 from massgen.backends.failures import Caller
-from massgen.backends.wire import wire_messages, wire_tools
+from massgen.backends.wire import Offered, merged, wire_messages, wire_tools
 from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 T = TypeVar("T")
@@ -54,6 +54,7 @@ def _litellm() -> Any:
 
     loaded: Any = litellm
     loaded.suppress_debug_info = True  # it would print "Give Feedback / Get Help" to stdout
+    loaded.modify_params = True  # Claude, asked to think, refuses a history of calls without the thoughts before them
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [logging.NullHandler()]
@@ -72,7 +73,8 @@ async def _loaded() -> Any:
 class Gateway:
     """The model that litellm knows as `model`, e.g. `anthropic/claude-...`. One attempt per call: retrying is the caller's.
 
-    `options`: `temperature`, `max_tokens`, `top_p`, `seed`, `stop` and `extra_body`; those that are None are left out.
+    `options`: litellm's parameters (left out where None), among them `tools` of the provider's own, which come after ours,
+    and `extra_body`, whose fields are sent as they are.
     A silence of `stall_timeout` seconds, before the first chunk or between two, breaks the call off. Errors name the model
     as `label`, and `key_name` as the variable that holds its key.
     """
@@ -91,7 +93,7 @@ class Gateway:
         self._model, self._stall_timeout = model, stall_timeout
         self._caller = Caller(label or model, base_url or "its provider", api_key or "", key_name)
         given = {"api_key": api_key, "base_url": base_url, **(options or {})}
-        self._settings = {name: value for name, value in given.items() if value is not None}
+        self._settings = _spread(model, {name: value for name, value in given.items() if value is not None})
 
     @property
     def model(self) -> str:
@@ -103,10 +105,12 @@ class Gateway:
         _open_gateways.setdefault(asyncio.get_running_loop(), set()).add(self)
         stream = await self._guarded(litellm.acompletion(**self._arguments(request)))
         usage, finish = None, Finish("stop")
+        ours = Offered(frozenset(tool.name for tool in request.tools)) if "tools" in self._settings else None
         try:
             while (chunk := await self._guarded(anext(stream, None))) is not None:
                 for piece in _deltas(chunk):
-                    yield piece
+                    if ours is None or ours.keeps(piece):
+                        yield piece
                 finish = _finish(chunk) or finish
                 if reported := getattr(chunk, "usage", None):
                     usage = _usage(litellm, self._model, reported)
@@ -136,14 +140,12 @@ class Gateway:
             "num_retries": 0,
             "max_retries": 0,
             "timeout": 2 * self._stall_timeout,  # ours ends the call first
-            **self._settings,
+            "tools": wire_tools(request.tools),
         }
-        if request.tools:
-            arguments["tools"] = wire_tools(request.tools)
         if request.schema is not None:
             schema = {"name": "reply", "schema": request.schema, "strict": True}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return arguments
+        return merged(arguments, self._settings)
 
     async def _guarded(self, awaitable: Awaitable[T]) -> T:
         try:
@@ -154,6 +156,16 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - whatever failed in the code of 100 providers; the cause may hold the key
             status = int(getattr(error, "status_code", None) or 500)
             raise self._caller.status(status, _headers(error), _provider_text(error).encode()) from None
+
+
+def _spread(model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """`settings` with the fields of `extra_body` where litellm passes them on: to Anthropic it would send that name itself."""
+    extra: dict[str, Any] = settings.pop("extra_body", {})
+    if model.startswith("anthropic/"):
+        return merged(settings, extra)
+    tools = {"tools": extra["tools"]} if "tools" in extra else {}
+    rest = {name: value for name, value in extra.items() if name != "tools"}
+    return merged({**settings, **({"extra_body": rest} if rest else {})}, tools)
 
 
 def _deltas(chunk: Any) -> Iterator[Chunk]:

@@ -5,9 +5,9 @@ Addresses and variables are those of litellm 1.106, so that a key set for one wo
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from yarl import URL
 
@@ -36,17 +36,11 @@ class Provider:
     key_variables: tuple[str, ...] = ()
     """Variables that hold its key, the first that is set. None: it needs no key, or (litellm) finds it itself."""
     key_page: str = ""
-    """Where a key is made."""
+    """Where a key is made. Empty: it may do without."""
     litellm_prefix: str = ""
     """How the names of its models begin in litellm."""
-    max_tokens_field: str = "max_tokens"
-    """What its requests call the longest reply."""
     lists_models: bool = False
     """Whether `model` may be left out: the first model that the server lists."""
-
-    def options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`options` under the provider's names for them."""
-        return {self.max_tokens_field if name == "max_tokens" else name: value for name, value in options.items()}
 
 
 _ROWS = (
@@ -59,8 +53,6 @@ _ROWS = (
         key_variables=("OPENAI_API_KEY",),
         key_page="https://platform.openai.com/api-keys",
         litellm_prefix="openai/",
-        # Its reasoning models refuse max_tokens; all others know both.
-        max_tokens_field="max_completion_tokens",
     ),
     Provider(
         type="openrouter",
@@ -206,6 +198,14 @@ PROVIDERS: Mapping[BackendType, Provider] = MappingProxyType({row.type: row for 
 """A row for every `type` that a configuration can name."""
 
 
+def litellm_row(model: str) -> Provider:
+    """The row of `litellm` for `model`, with the variable where nearly all its providers' keys are, after the model's prefix.
+
+    litellm itself looks only into the process's environment, where the keys of a `.env` file are not."""
+    variable = f"{model.partition('/')[0].upper().replace('-', '_')}_API_KEY"
+    return replace(PROVIDERS["litellm"], key_variables=(variable,))
+
+
 class KeyMissing(ConfigError):
     """The key of `provider` is neither given nor in its variables."""
 
@@ -224,7 +224,7 @@ def resolve_key(provider: Provider, given: str | None, environ: Mapping[str, str
     """
     candidates = [given, *(environ.get(name) for name in provider.key_variables)]
     key = next((key.strip() for key in candidates if key and key.strip()), None)
-    if key is None and provider.key_variables:
+    if key is None and provider.key_page:
         raise KeyMissing(provider)
     return key
 

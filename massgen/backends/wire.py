@@ -5,9 +5,9 @@ accepted are named where they are handled.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from massgen.backends import Request, Tool
 from massgen.backends.sse import is_object
@@ -27,6 +27,51 @@ from massgen.messages import (
 )
 
 
+class Decoding(Protocol):
+    """Reads one reply, event by event."""
+
+    @property
+    def finish(self) -> str:
+        """Why the reply ended; empty while it has not."""
+        ...
+
+    def error(self, event: Mapping[str, Any]) -> Any: ...
+    def chunks(self, event: Mapping[str, Any]) -> Iterator[Chunk]: ...
+    def end(self) -> Iterator[Chunk]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A wire format: the `path` it is spoken at, what a whole reply `holds`, how requests are written and replies read."""
+
+    path: str
+    holds: str
+    body: Callable[[Request, str, Mapping[str, Any]], bytes]
+    decoder: Callable[[], Decoding]
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of all `layers`, the later ones before the earlier; only their `tools` add up."""
+    tools = [tool for layer in layers for tool in _objects(layer.get("tools"))]
+    whole = {name: value for layer in layers for name, value in layer.items() if name != "tools"}
+    return {**whole, "tools": tools} if tools else whole
+
+
+@dataclass(slots=True)
+class Offered:
+    """Tells our tools' calls from those of the provider's own, which some report though they ran them themselves."""
+
+    names: frozenset[str]
+    _foreign: set[int] = field(default_factory=set[int])
+
+    def keeps(self, chunk: Chunk) -> bool:
+        if not isinstance(chunk, ToolCallDelta):
+            return True
+        if chunk.name and chunk.name not in self.names:
+            self._foreign.add(chunk.index)
+        return chunk.index not in self._foreign
+
+
 def wire_body(request: Request, model: str, options: Mapping[str, Any]) -> bytes:
     """The request's body: a streamed completion with its usage. `options` are merged in; they win."""
     body: dict[str, Any] = {
@@ -41,7 +86,7 @@ def wire_body(request: Request, model: str, options: Mapping[str, Any]) -> bytes
         schema = {"name": "reply", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     # "replace": half a surrogate pair, which JSON can carry and UTF-8 cannot, must not stop the call.
-    return json.dumps({**body, **options}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return json.dumps(merged(body, options), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def wire_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
@@ -84,7 +129,7 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 def _part(part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    url = part.url or f"data:{part.mime};base64,{part.data}"
+    url = source_of(part)
     match part.kind:
         case "image" | "video":
             return {"type": f"{part.kind}_url", f"{part.kind}_url": {"url": url}}
@@ -97,15 +142,20 @@ def _part(part: Text | Media) -> dict[str, Any]:
             return {"type": "file", "file": {"filename": part.name or "file", "file_data": url}}
 
 
+def source_of(media: Media) -> str:
+    """Its address; one that holds the data itself where it has no other."""
+    return media.url or f"data:{media.mime};base64,{media.data}"
+
+
 _SOUNDS = {"mpeg": "mp3", "mp4": "m4a", "wave": "wav"}
 """Subtypes of audio that are not the format's name."""
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": sent_arguments(call)}}
 
 
-def _arguments(call: ToolCall) -> str:
+def sent_arguments(call: ToolCall) -> str:
     """The arguments as written, or wrapped into JSON where they are none: servers refuse a history that is not JSON."""
     try:
         parse_arguments(call)
@@ -124,6 +174,10 @@ class Decoder:
     _names: list[str] = field(default_factory=list[str])
     _slots: dict[int, int] = field(default_factory=dict[int, int])
     """The server's number of a tool call -> ours, its place in the two lists."""
+
+    def error(self, event: Mapping[str, Any]) -> Any:
+        """The error object that `event` is or holds, if any."""
+        return event.get("error")
 
     def chunks(self, event: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks of one event, or of a whole document from a server that does not stream."""
@@ -204,11 +258,15 @@ def _usage(value: Any) -> Usage | None:
         return None
     cost = value.get("cost")  # OpenRouter's
     return Usage(
-        _count(value.get("prompt_tokens")),
-        _count(value.get("completion_tokens")),
+        count(value.get("prompt_tokens")),
+        count(value.get("completion_tokens")),
         float(cost) if isinstance(cost, (int, float)) else None,
     )
 
 
-def _count(value: Any) -> int:
+def count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
     return value if isinstance(value, int) and value > 0 else 0
+
+
+CHAT = Wire("chat/completions", "choices", wire_body, Decoder)
