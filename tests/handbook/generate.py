@@ -17,10 +17,12 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from massgen import cli, config, errors, events, prompts
+from massgen import config, errors, events, prompts
 from massgen.agents import Task, Turn, briefing
 from massgen.config import Config
 from massgen.events import Fact, Purpose
+from tests.handbook import tables
+from tests.handbook.names import every_command
 
 FOLDER = Path(__file__).parents[2] / "handbook" / "reference"
 NOTE = "<!-- Written by `make docs-update` from {source}. Change it there. -->"
@@ -214,13 +216,7 @@ def _texts_below(module: ModuleType) -> dict[str, str]:
 
 def command_line_page() -> str:
     """The help of every command, as it is printed 80 columns wide."""
-    commands = {"massgen": cli.command("ask")}
-    for name in cli.COMMANDS:
-        group = cli.command(name)
-        commands[f"massgen {name}"] = group
-        inner = group.commands if isinstance(group, click.Group) else {}
-        commands |= {f"massgen {name} {each}": command for each, command in inner.items()}
-    blocks = [f"## {name}\n\n{_fence('text', _help(name, command))}" for name, command in commands.items()]
+    blocks = [f"## {name}\n\n{_fence('text', _help(name, command))}" for name, command in every_command().items()]
     intro = "Run as a module, `python -m massgen` is the same command. [What its exit codes mean](exit-codes.md)."
     return _page("Command line", "massgen/cli.py", intro, *blocks)
 
@@ -254,6 +250,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "facts.md": facts_page,
     "command-line.md": command_line_page,
     "exit-codes.md": exit_codes_page,
+    "environment.md": lambda: _page("Environment variables", "tests/handbook/names.py", *tables.variables()),
+    "templates.md": lambda: _page("Templates", "examples/", *tables.templates()),
 }
 
 

@@ -1,0 +1,77 @@
+"""The handbook's gate: `python -m tests.handbook check` tells every drift, `update` writes what can be written by itself.
+
+check [--run] [PAGE...]   what is wrong with the pages; with --run their commands are run and compared, too
+update [PAGE...]          generated pages, then the outputs of commands, in two passes; `git diff` shows what changed
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.handbook import checks, console, contents, generate, links, names
+from tests.handbook.fences import Problem, fences
+
+ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md")
+
+
+def pages() -> list[Path]:
+    """Every page that the gate holds, from the root of the repository."""
+    return [*(Path(name) for name in ROOT_PAGES), *sorted(Path("handbook").rglob("*.md"))]
+
+
+def static(page: Path) -> Iterator[Problem]:
+    """What is wrong with `page` that can be seen without running it."""
+    yield from checks.problems(page)
+    yield from names.problems(page)
+    yield from links.problems(page)
+
+
+def whole() -> Iterator[Problem]:
+    """What is wrong that no single page shows."""
+    yield from names.undocumented_variables()
+    yield from links.unlisted()
+    yield from contents.problems()
+    for path in generate.stale():
+        yield Problem(
+            f"{path.relative_to(Path.cwd())}:1", "generated", "it is not what the code says", "make docs-update"
+        )
+
+
+def ran(chosen: Sequence[Path]) -> Iterator[tuple[Path, list[console.Ran]]]:
+    """Each page that has commands, with what they print."""
+    with console.world() as variables, tempfile.TemporaryDirectory() as folder:
+        for number, page in enumerate(chosen):
+            if any(fence.language == "console" for fence in fences(page)):
+                yield page, console.run(page, variables, Path(folder, str(number)))
+
+
+def check(chosen: Sequence[Path], *, run: bool) -> int:
+    found = [problem for page in chosen for problem in static(page)] + [*whole()]
+    if run:
+        found += [problem for _, done in ran(chosen) for problem in console.problems(done)]
+    for problem in found:
+        print(problem, file=sys.stderr)
+    return 1 if found else 0
+
+
+def update(chosen: Sequence[Path]) -> int:
+    generate.main([])
+    for page, done in ran(chosen):
+        page.write_text(console.rewritten(page, done), "utf-8")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.handbook", description=__doc__)
+    parser.add_argument("what", choices=["check", "update"])
+    parser.add_argument("pages", nargs="*", type=Path)
+    parser.add_argument("--run", action="store_true")
+    options = parser.parse_args()
+    chosen = options.pages or pages()
+    return check(chosen, run=options.run) if options.what == "check" else update(chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
