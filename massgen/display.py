@@ -29,8 +29,8 @@ from massgen.messages import Chunk
 from massgen.view import View, duration, line, summary
 
 T = TypeVar("T")
-Mode: TypeAlias = Literal["auto", "plain", "none"]
-"""`auto`: live on a terminal that can move its cursor, else plain."""
+Mode: TypeAlias = Literal["auto", "plain", "verbose", "none"]
+"""`auto`: live on a terminal that can move its cursor, else plain. `verbose`: plain, with turns and model calls."""
 
 WIDEST = 200
 """Characters of a model's text in one plain line."""
@@ -51,8 +51,8 @@ def open_display(
     if mode == "none" or stream is None:
         return NoView()
     steady = Steady(stream)
-    if mode == "plain" or not steady.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        return PlainView(steady, clock=clock, session=session)
+    if mode != "auto" or not steady.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        return PlainView(steady, clock=clock, session=session, verbose=mode == "verbose")
     from massgen.live import LiveView  # rich costs 0.1 s that only a terminal needs to pay
 
     return LiveView(steady, clock=clock, session=session)
@@ -115,15 +115,18 @@ class NoView:
 
 
 class PlainView(NoView):
-    """One line for each fact worth a line, and the summary at the end."""
+    """One line for each fact worth a line, and the summary at the end; `verbose`: more of them, each with its time."""
 
-    def __init__(self, stream: Steady, *, clock: Callable[[], float], session: str = "") -> None:
-        self._stream, self._clock, self._session = stream, clock, session
+    def __init__(self, stream: Steady, *, clock: Callable[[], float], session: str = "", verbose: bool = False) -> None:
+        self._stream, self._clock, self._session, self._verbose = stream, clock, session, verbose
         self._view = View()
 
     def fact(self, recorded: Recorded) -> None:
         self._view.fact(recorded)
-        if text := told(recorded.fact, self._view):
+        text = told(recorded.fact, self._view)
+        if self._verbose and (text := text or detail(recorded.fact)):
+            text = f"{recorded.at - self._view.began:7.1f} s  {text}"
+        if text:
             self._say(text)
 
     def __exit__(self, *_: object) -> None:
@@ -150,6 +153,24 @@ def told(fact: Fact, view: View) -> str:
             return ""
         case _:
             return f"{fact.agent} {did}" if (did := _did(fact, view)) else ""
+
+
+def detail(fact: Fact) -> str:
+    """A fact that `told` passes over, as one line; empty for those it does not."""
+    match fact:
+        case TurnBegan(agent, purpose, ballot):
+            seen = f", shown {len(ballot)} answer{'s' * (len(ballot) != 1)}" if ballot else ""
+            return f"{agent} begins turn: {purpose}{seen}"
+        case Informed(agent, _, ballot):
+            return f"{agent} was shown what changed: {len(ballot)} answer{'s' * (len(ballot) != 1)} now"
+        case Said(agent, _, message):
+            calls = (f"{call.name} {call.arguments}" for call in message.tool_calls)
+            return f"{agent} said: {line(' '.join(filter(None, [message.text, *calls])), WIDEST)}"
+        case Spent():
+            used = f"{fact.input_tokens:,} tokens in, {fact.output_tokens:,} out, {duration(fact.seconds)}"
+            return f"{fact.agent} called {line(fact.model, 80)}: {used}{'' if fact.cost is None else f', ${fact.cost:.4f}'}"
+        case _:
+            return ""
 
 
 def _margin(chosen: Chosen) -> str:
