@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from massgen.errors import UsageError
@@ -31,8 +32,13 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """The templates' names, sorted; those in a subfolder as `folder/name`."""
+    return [*_names()]
+
+
+@cache
+def _names() -> tuple[str, ...]:
     root = folder()
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml")))
 
 
 def path(name: str) -> Path:
