@@ -1,21 +1,25 @@
 """The gateway, through the real litellm, against a loopback server."""
 
 import asyncio
+import json
 import logging
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 
-from massgen import messages
+from massgen import builtins, messages
 from massgen.backends import Request, Tool
 from massgen.backends.gateway import Gateway, preload
+from massgen.backends.providers import PROVIDERS
 from massgen.errors import BackendError
-from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
-from tests.providers import Policy, Simulator, call, cut, fault, hang, say
+from massgen.messages import Chunk, Finish, Message, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+from tests.providers import Act, Hosted, Policy, Reply, Simulator, call, cut, fault, hang, say
 
 pytestmark = [
     pytest.mark.timeout(60),  # importing litellm takes seconds
@@ -152,12 +156,10 @@ async def test_a_prompt_longer_than_the_context_window_is_to_be_shortened(said: 
 
 
 async def test_an_error_that_litellm_quotes_as_bytes_is_read() -> None:
-    async with Simulator(lambda _: say("Hi")) as sim:
-        backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, base_url=sim.base_url.removesuffix("/v1"))
+    async with Simulator(lambda _: fault(status=404, message="model: none such")) as sim:
+        backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, base_url=sim.url)
         for _ in range(2):  # the second time over connections that were closed
-            with pytest.raises(
-                BackendError, match=r"sonnet-4-5 at http://[0-9.:]*: no such path: /v1/messages \(status 404\)"
-            ):
+            with pytest.raises(BackendError, match=r"sonnet-4-5 at http://[0-9.:]*: model: none such \(status 404\)"):
                 await chunks(backend)
             await backend.aclose()
 
@@ -257,6 +259,93 @@ async def test_its_logger_stays_quiet(caplog: pytest.LogCaptureFixture) -> None:
     await failure(lambda _: fault(status=500))
     assert logging.getLogger("LiteLLM").getEffectiveLevel() >= logging.CRITICAL
     assert not [record for record in caplog.records if "litellm" in record.name.lower()]
+
+
+# --- providers' own tools ------------------------------------------------------------------------------------------
+
+BUILT_INS = (Hosted("web_search", "sky", "https://a.example"), Hosted("code", "print(1)", "1"))
+RAN_ITS_OWN = Reply("Blue.", "Hm.", (Act("vote", '{"agent_id": "agent1"}'),), BUILT_INS)
+ON = {"enable_web_search": True, "enable_code_execution": True, "reasoning": {"effort": "low"}, "max_tokens": 3000}
+
+
+async def of_provider(
+    kind: str, model: str, settings: Mapping[str, Any], said: Reply = RAN_ITS_OWN, history: Sequence[Message] = ()
+) -> tuple[list[Chunk], Any]:
+    """What came from a provider with `settings`, which is offered `vote`, and the body it was sent."""
+    async with Simulator(lambda _: said) as sim:
+        options = builtins.plan(kind, {"model": model, **settings}).options
+        name = f"{PROVIDERS[kind].litellm_prefix}{model}"
+        backend = Gateway(name, api_key=KEY, base_url=sim.address(kind), options=options)
+        try:
+            got = await chunks(backend, Request([messages.user("Vote"), *history], [VOTE]))
+        finally:
+            await backend.aclose()
+        return got, sim.calls[-1].body
+
+
+def calls_in(got: list[Chunk]) -> tuple[ToolCall, ...]:
+    reply = messages.Reply()
+    for chunk in got:
+        reply.add(chunk)
+    return reply.message.tool_calls
+
+
+async def test_claude_runs_its_tools_beside_ours_and_its_calls_are_not_taken_for_ours() -> None:
+    got, sent = await of_provider("claude", "claude-sonnet-4-5", ON)
+    assert [tool["name"] for tool in sent["tools"]] == ["vote", "web_search", "code_execution"]
+    assert sent["thinking"]["type"] == "enabled"
+    assert TextDelta("Blue.") in got
+    assert ReasoningDelta("Hm.") in got
+    (made,) = calls_in(got)
+    assert (made.name, json.loads(made.arguments)) == ("vote", {"agent_id": "agent1"})
+
+
+async def test_gemini_runs_its_tools_beside_ours() -> None:
+    got, sent = await of_provider("gemini", "gemini-3-flash-preview", {**ON, "seed": 3, "stop": ["x"]})
+    assert [key for tool in sent["tools"] for key in tool] == [
+        "function_declarations",
+        "googleSearch",
+        "code_execution",
+    ]
+    assert sent["toolConfig"] == {"includeServerSideToolInvocations": True}
+    assert sent["generationConfig"]["thinkingConfig"]["thinkingLevel"] == "low"
+    assert (sent["generationConfig"]["seed"], sent["generationConfig"]["stop_sequences"]) == (3, ["x"])
+    assert TextDelta("Blue.") in got
+    assert [made.name for made in calls_in(got)] == ["vote"]
+
+
+async def test_azure_takes_what_openai_calls_them_for_a_deployment_named_like_its_model() -> None:
+    settings = {"reasoning": {"effort": "low"}, "text": {"verbosity": "low"}, "seed": 1}
+    async with Simulator(lambda _: say("Hi")) as sim:
+        options = builtins.plan("azure_openai", settings).options
+        backend = Gateway("azure/gpt-5-mini", api_key=KEY, base_url=sim.address("azure_openai"), options=options)
+        await chunks(backend)
+        await backend.aclose()
+        (sent,) = sim.calls
+    assert [sent.body[name] for name in ("reasoning_effort", "verbosity", "seed")] == ["low", "low", 1]
+
+
+@pytest.mark.parametrize(("kind", "model"), [("claude", "claude-sonnet-4-5"), ("gemini", "gemini-3-flash-preview")])
+async def test_extra_fields_and_tools_are_sent_as_they_are(kind: str, model: str) -> None:
+    tool = {"claude": {"type": "web_fetch_20250910", "name": "web_fetch"}, "gemini": {"urlContext": {}}}[kind]
+    field = {"claude": {"inference_geo": "us"}, "gemini": {"cachedContent": "cachedContents/1"}}[kind]
+    extra = {"extra_body": {**field, "tools": [tool]}}
+    _, sent = await of_provider(kind, model, {"enable_code_execution": True, **extra}, said=call("vote"))
+    assert field.items() <= sent.items()
+    assert "extra_body" not in sent
+    assert len(sent["tools"]) == 3
+
+
+async def test_a_claude_that_thinks_takes_a_history_of_calls_whose_thoughts_are_gone() -> None:
+    made = ToolCall("toolu_1", "vote", "{}")
+    history = [Message("assistant", (made,)), messages.tool_result(made, "No such agent.", is_error=True)]
+    settings = {"reasoning": {"effort": "low"}, "max_tokens": 3000}
+    _, sent = await of_provider("claude", "claude-sonnet-4-5", settings, call("vote"), history)
+    assert "thinking" not in sent
+    assert [block["type"] for message in sent["messages"] for block in message["content"]][-2:] == [
+        "tool_use",
+        "tool_result",
+    ]
 
 
 def test_the_model_is_named_for_people() -> None:
