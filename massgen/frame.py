@@ -3,40 +3,44 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeAlias
+from itertools import accumulate, zip_longest
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment, SegmentLines
 from rich.style import Style
 
+from massgen.cells import Line, beside, cells, counted, end, fit, steady, wrapped
 from massgen.view import Lane, Mood, View, duration, line, money
 
-Line: TypeAlias = list[Segment]
-
 NARROWEST = 24
-"""A column of fewer cells is hard to read: agents are then stacked."""
+"""A column of fewer cells is hard to read."""
 TALLEST = 12
 """Rows of text in a column; the view shares the screen with what was there before."""
+CAUSE = 4
+"""Rows of a column that say why an agent failed."""
 
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
-_STYLES: dict[Mood, Style] = {
-    "waiting": _DIM,
-    "thinking": Style(color="cyan"),
-    "retrying": Style(color="yellow"),
-    "answered": Style(color="green"),
-    "voted": Style(color="green"),
+_MARKS: dict[Mood, Style] = {
     "presenting": Style(color="magenta"),
     "checking": Style(color="magenta"),
-    "failed": Style(color="red", bold=True),
-    "dropped": Style(color="red", bold=True),
-    "done": Style(color="green", bold=True),
+    "done": Style(color="green"),
+    "failed": Style(color="red"),
+    "dropped": Style(color="red"),
+    "retrying": Style(color="yellow"),
+    "thinking": Style(color="cyan"),
+    "answered": Style(color="green"),
+    "voted": Style(color="green"),
+    "waiting": _DIM,
 }
+"""What is most worth seeing comes first. Only marks are coloured: no colour is readable as text on every theme."""
+
+_LONG: tuple[Mood, ...] = ("failed", "dropped", "retrying")
+"""Moods whose status says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The drawing characters, each one cell wide; `moods` in the order of `Mood`."""
+    """The drawing characters, each one cell wide; `moods` in the order of `_MARKS`."""
 
     bar: str
     rule: str
@@ -45,11 +49,11 @@ class Glyphs:
     moods: str
 
     def of(self, mood: Mood) -> str:
-        return self.moods[list(_STYLES).index(mood)]
+        return self.moods[list(_MARKS).index(mood)]
 
 
-UNICODE = Glyphs("│", "─", " · ", "…", "·●↻✓▸★★✗✗■")
-ASCII = Glyphs("|", "-", ", ", "~", ".*%+>==xx#")
+UNICODE = Glyphs(" │ ", "─", " · ", "…", "★★★✗✗↻●✓▸·")
+ASCII = Glyphs(" | ", "-", ", ", "~", "==#xx%*+>.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +65,31 @@ class Frame:
     def __rich__(self) -> SegmentLines:
         return SegmentLines(self.lines, new_lines=True)
 
+    def steady(self) -> SegmentLines:
+        """As a terminal is sent it, whichever characters it counts or orders otherwise."""
+        return SegmentLines([steady(row, (UNICODE.bar, ASCII.bar)) for row in self.lines], new_lines=True)
+
     def rows(self, width: int) -> int:
         """The rows these lines take on a terminal of `width` columns that wraps them."""
-        return sum(max(1, -(-_cells(text) // max(1, width))) for text in self.lines)
+        return sum(max(1, -(-cells(text) // max(1, width))) for text in self.lines)
 
 
 def paint(view: View, now: float, width: int, height: int, glyphs: Glyphs, *, closing: bool = False) -> Frame:
-    """The run as a frame of at most `width` x `height - 1` cells; `closing`: as it remains after the run."""
-    canvas = _Canvas(view, now, width, glyphs)
-    head, rule = canvas.header(), [Segment(glyphs.rule * width, _DIM)]
+    """The run as a frame of at most `width` x `height - 1` cells; `closing`: as it remains after the run, above the summary."""
+    canvas = _Canvas(view, view.tally, now, width, glyphs)
+    head, rule = canvas.header(), canvas.rule()
     if closing:
-        return Frame([head, *canvas.stacked(max(1, len(view.lanes)), 1)] if view.lanes else [head])
+        return Frame([head, *canvas.table(max(1, height - 6))] if view.lanes else [head])
     foot = [rule, *canvas.footer()[: min(3, max(1, height // 6))]]
     room = max(1, height - 1 - 1 - len(foot))
-    return Frame([head, *canvas.body(room), *foot][: max(1, height - 1)])
+    body = canvas.body(room)
+    return Frame([head, *([rule] if 0 < len(body) < room else []), *body, *foot][: max(1, height - 1)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Canvas:
     view: View
+    tally: dict[str, int]
     now: float
     width: int
     glyphs: Glyphs
@@ -87,19 +97,28 @@ class _Canvas:
     def header(self) -> Line:
         return self._fit([Segment("massgen ", _BOLD), Segment(self.view.question)])
 
+    def rule(self, title: str = "") -> Line:
+        start = f"{self.glyphs.rule * 2} " if title else ""
+        line = [Segment(start, _DIM), Segment(title, _BOLD), Segment(" " if title else "")]
+        return self._fit([*line, Segment(self.glyphs.rule * (self.width - cells(line)), _DIM)])
+
     def footer(self) -> list[Line]:
         """Where the team stands, its parts on as few rows as hold them whole."""
         view, use = self.view, self.view.use
-        votes = ", ".join(f"{agent} {count}" for agent, count in view.tally.items())
+        votes = ", ".join(f"{agent} {count}" for agent, count in self.tally.items())
+        living = len(view.state.living)
+        done = {"answering": view.answered, "voting": sum(self.tally.values())}.get(view.phase)
         parts = [
-            view.phase,
-            f"{view.answered} of {len(view.lanes)} answered",
+            f"{view.phase} {done} of {living}" if done is not None and living else view.phase,
+            f"{len(view.lanes) - living} failed" if living < len(view.lanes) else "",
             f"votes: {votes}" if votes else "",
             duration(int(view.elapsed(self.now))) if view.lanes else "",
-            f"{use.input_tokens:,} in, {use.output_tokens:,} out" if use.calls else "",
+            f"{use.input_tokens:,} tokens in, {use.output_tokens:,} out" if use.calls else "",
             money(use),
         ]
-        return [[Segment(text)] for text in self._flowed(filter(None, parts), self.width)]
+        (first, *rest) = self._flowed(filter(None, parts), self.width)
+        phase = len(view.phase)
+        return [[Segment(first[:phase], _BOLD), Segment(first[phase:])], *([Segment(text)] for text in rest)]
 
     def _flowed(self, parts: Iterable[str], width: int) -> list[str]:
         rows: list[str] = []
@@ -113,123 +132,109 @@ class _Canvas:
 
     def body(self, room: int) -> list[Line]:
         count = len(self.view.lanes)
-        if self.width < 2:  # no room for a wide character
-            return self.stacked(room, 1)
-        if self.view.phase == "presenting" and count > 1 and room > count + 2:
-            return self._finale(room)
-        each = (self.width - 3 * (count - 1)) // count if count else 0
-        if each >= (NARROWEST if count > 1 else 1) and room > 3:
-            return self._columns(each, min(room - 3, TALLEST))
-        return self.stacked(room, 2 if room >= 2 * count else 1)
+        if self.view.phase == "presenting" and count > 1 and room > 7 and self.width > 1:
+            return self._finale(room - 1)
+        bands = -(-count // max(1, (self.width + 3) // (NARROWEST + 3)))
+        depth = (room - bands) // bands - 3 if bands else 0
+        if self.width > 1 and depth >= (3 if bands > 1 else 1):
+            return self._columns(-(-count // bands), min(depth, TALLEST))
+        return self.table(room, 2 if room >= 2 * count and self.width < 2 * NARROWEST else 1)
 
     def _finale(self, room: int) -> list[Line]:
         """The presenter gets the full width."""
+        table = self.table(min(len(self.view.lanes), max(room // 2, room - 9)))
         winner = self.view.winner
-        text = _rows(self.view.lanes[winner], self.width, min(TALLEST, room - len(self.view.lanes) - 1))
-        rule = [Segment(self.glyphs.rule * self.width, _DIM)]
-        return [*self.stacked(room, 1), rule, *([Segment(row)] for row in text)]
+        text = _rows(self.view.lanes[winner], self.width, min(TALLEST, room - len(table) - 1))
+        return [*table, self.rule(f"{winner} presents"), *([Segment(row)] for row in text)]
 
-    def _columns(self, each: int, depth: int) -> list[Line]:
-        columns = [self._column(agent, each, depth) for agent in self.view.lanes]
-        tall = max(map(len, columns))
-        bar = Segment(f" {self.glyphs.bar} ", _DIM)
-        rows = (
-            _beside([column[row] if row < len(column) else [] for column in columns], each, bar) for row in range(tall)
-        )
-        return list(rows)
+    def _columns(self, abreast: int, depth: int) -> list[Line]:
+        """A column for each agent, in bands of `abreast` of each other."""
+        agents, bar = list(self.view.lanes), Segment(self.glyphs.bar, _DIM)
+        each = (self.width - 3 * (abreast - 1)) // abreast
+        lines: list[Line] = []
+        for start in range(0, len(agents), abreast):
+            columns = [self._column(agent, each, depth) for agent in agents[start : start + abreast]]
+            lines += [self.rule()] if lines else []
+            lines += (beside(row, each, bar) for row in zip_longest(*columns, fillvalue=list[Segment]()))
+        return lines
 
     def _column(self, agent: str, width: int, depth: int) -> list[Line]:
-        lane = self.view.lanes[agent]
-        name = [Segment(agent, _BOLD), Segment(f" {lane.model}", _DIM)]
-        text = _rows(lane, width, depth)
-        return [_fit(row, width, self.glyphs.cut) for row in (name, self._status(agent), self._facts(agent, width))] + [
-            [Segment(row)] for row in text
-        ]
+        lane, mood = self.view.lanes[agent], self.view.mood(agent, self.now)
+        gone = bool(self.view.state.seats[agent].left)
+        facts = self._flowed(filter(None, self._facts(agent)), width)[:1] if self.view.use.calls and not gone else []
+        *status, last = wrapped(self.view.status(agent, self.now), width)
+        if len(status) >= CAUSE:
+            status, last = status[: CAUSE - 1], " ".join([*status[CAUSE - 1 :], last])
+        name = [self._mark(mood), Segment(agent, _BOLD), Segment(f" {lane.model}", _DIM)]
+        head = [name, *([Segment(row)] for row in [*status, last]), *([Segment(row, _DIM)] for row in facts)]
+        rows = [fit(row, width, self.glyphs.cut) for row in head]
+        if gone:
+            return rows
+        return rows + [[Segment(row)] for row in _rows(lane, width, max(1, depth + 3 - len(rows)))]
 
-    def _status(self, agent: str) -> Line:
-        mood = self.view.mood(agent, self.now)
-        return [Segment(f"{self.glyphs.of(mood)} {self.view.status(agent, self.now)}", _STYLES[mood])]
+    def _mark(self, mood: Mood) -> Segment:
+        return Segment(f"{self.glyphs.of(mood)} ", _MARKS[mood])
 
-    def _facts(self, agent: str, width: int) -> Line:
-        """How many answers, how long the last turn took, tokens out, cost: as many of these as fit."""
-        lane, given = self.view.lanes[agent], self.view.state.seats[agent].given
-        parts = [
-            f"{given} answer{'s' * (given != 1)}" if given else "",
+    def _facts(self, agent: str) -> tuple[str, str, str, str]:
+        """Votes for it, how long its last turn took, tokens it wrote, what it cost."""
+        lane, votes = self.view.lanes[agent], self.tally.get(agent, 0)
+        return (
+            f"{votes} vote{'s' * (votes != 1)}" if votes else "",
             duration(lane.took) if lane.took is not None else "",
             f"{lane.use.output_tokens:,} tokens" if lane.use.calls else "",
             money(lane.use),
-        ]
-        return [Segment(next(iter(self._flowed(filter(None, parts), width)), ""), _DIM)]
+        )
 
-    def stacked(self, room: int, each: int) -> list[Line]:
-        """One row an agent, or two with what it says on the second; those that find no room are counted."""
-        agents = list(self.view.lanes)
-        shown = agents if len(agents) * each <= room else agents[: max(0, room - 1)]
-        longest = max((len(agent) for agent in agents), default=0)
-        name_width = min(longest, max(4, self.width // 3))
-        lines = [row for agent in shown for row in self._stack(agent, name_width, each)]
-        return lines + ([] if len(shown) == len(agents) else [self._others(agents[len(shown) :])])
+    def table(self, room: int, each: int = 1) -> list[Line]:
+        """One row an agent, or two with what it says on the second; the least interesting that find no room are counted."""
+        moods: dict[str, Mood] = {agent: self.view.mood(agent, self.now) for agent in self.view.lanes}
+        rank = list(_MARKS).index
+        order = sorted(moods, key=lambda agent: (rank(moods[agent]), -self.tally.get(agent, 0)))
+        others = [] if len(moods) * each <= room else order[max(0, room - 1) :]
+        shown = [agent for agent in moods if agent not in set(others)]
+        name = min(max(map(cell_len, moods), default=0), max(4, self.width // 3))
+        short = [agent for agent in shown if moods[agent] not in _LONG and each == 1]
+        status = max((cell_len(self._status(agent)) for agent in short), default=0)
+        facts = _fitting([self._facts(agent) for agent in short], self.width - name - status - NARROWEST - 5)
+        lines: list[Line] = []
+        for agent in shown:
+            head = [self._mark(moods[agent]), Segment(f"{self._padded(agent, name)} ", _BOLD)]
+            fields = zip(self._facts(agent), facts if agent in short else [], strict=False)
+            more = "".join(f"  {text.rjust(size)}" for text, size in fields)
+            left = self.width - cells(head) - status - len(more) - 2
+            says = self._says(agent, left) if agent in short else ""
+            told = [Segment(self._padded(self._status(agent), status)), Segment(more, _DIM), Segment(f"  {says}")]
+            lines.append(self._fit([*head, *(told if more or says else [Segment(self._status(agent))])]))
+            lines += [self._fit([Segment(f"  {self._says(agent, self.width - 2)}")])] if each == 2 else []
+        return lines + ([self._others(Counter(moods[agent] for agent in others))] if others else [])
 
-    def _stack(self, agent: str, name_width: int, each: int) -> list[Line]:
-        lane, mood = self.view.lanes[agent], self.view.mood(agent, self.now)
-        says = line(lane.text.rstrip()[-3 * self.width :] if not lane.settled else lane.text, 3 * self.width)
-        name = set_cell_size(self._cut(agent, name_width), name_width)
+    def _status(self, agent: str) -> str:
         status = self.view.status(agent, self.now)
-        status = status.replace("voted for ", "voted ") if self.width < 40 else status
-        head = [
-            Segment(f"{self.glyphs.of(mood)} ", _STYLES[mood]),
-            Segment(name, _BOLD),
-            Segment(f" {status}", _STYLES[mood]),
-        ]
-        if each == 2:
-            return [self._fit(head), self._fit([Segment("  "), Segment(self._tail(says, lane, self.width - 2), _DIM)])]
-        room = self.width - _cells(head) - 2
-        wanted = room >= 12 and mood not in ("failed", "dropped", "retrying")
-        return [self._fit([*head, Segment("  " + self._tail(says, lane, room), _DIM)] if wanted else head)]
+        return status.replace("voted for ", "voted ") if self.width < 40 else status
 
-    def _tail(self, text: str, lane: Lane, width: int) -> str:
-        """The end of what streams, the beginning of what is settled."""
+    def _says(self, agent: str, width: int) -> str:
+        """The end of what streams, the beginning of what is settled; nothing where it would be too little to read."""
+        lane = self.view.lanes[agent]
+        elsewhere = agent == self.view.winner if self.view.phase == "presenting" else self.view.state.seats[agent].left
+        if width < 12 or elsewhere:
+            return ""
+        text = counted(line(lane.text if lane.settled else lane.text.rstrip()[-3 * width :], 3 * width))
         if lane.settled or cell_len(text) <= width:
             return self._cut(text, width)
-        return self.glyphs.cut + _end(text, width - 1)
+        return self.glyphs.cut + end(text, width - 1)
 
-    def _others(self, agents: list[str]) -> Line:
-        moods = Counter(self.view.mood(agent, self.now) for agent in agents)
+    def _others(self, moods: Counter[Mood]) -> Line:
         counts = ", ".join(f"{count} {mood}" for mood, count in moods.most_common())
-        return self._fit([Segment(f"+{len(agents)} more: {counts}", _DIM)])
+        return self._fit([Segment(f"+{moods.total()} more: {counts}", _DIM)])
+
+    def _padded(self, text: str, width: int) -> str:
+        return set_cell_size(self._cut(text, width), width)
 
     def _cut(self, text: str, width: int) -> str:
         return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + self.glyphs.cut
 
     def _fit(self, row: Line) -> Line:
-        return _fit(row, self.width, self.glyphs.cut)
-
-
-def _cells(row: Line) -> int:
-    return sum(cell_len(segment.text) for segment in row)
-
-
-def _fit(row: Line, width: int, cut: str) -> Line:
-    """`row` in at most `width` cells, its end replaced by `cut` where it has more."""
-    if _cells(row) <= width:
-        return row
-    return [*Segment.adjust_line_length(row, max(0, width - 1), pad=False), Segment(cut)]
-
-
-def _beside(cells: list[Line], each: int, bar: Segment) -> Line:
-    """One row of the columns, each but the last filled up to `each` cells."""
-    row: Line = []
-    for cell in cells[:-1]:
-        row += [*cell, Segment(" " * (each - _cells(cell))), bar]
-    return row + cells[-1]
-
-
-def _end(text: str, width: int) -> str:
-    """The end of `text`, in at most `width` cells."""
-    end = text[-width:] if width > 0 else ""
-    while end and cell_len(end) > width:
-        end = end[1:]
-    return end
+        return fit(row, self.width, self.glyphs.cut)
 
 
 def _rows(lane: Lane, width: int, depth: int) -> list[str]:
@@ -237,24 +242,16 @@ def _rows(lane: Lane, width: int, depth: int) -> list[str]:
     rows: list[str] = []
     paragraphs = lane.text.strip().split("\n")
     for paragraph in paragraphs if lane.settled else reversed(paragraphs):
-        wrapped = _wrapped(paragraph.rstrip(), width)
-        rows = rows + wrapped if lane.settled else wrapped + rows
+        broken = wrapped(paragraph.rstrip(), width)
+        rows = rows + broken if lane.settled else broken + rows
         if len(rows) >= depth:
             break
     return rows[:depth] if lane.settled else rows[-depth:]
 
 
-@lru_cache(256)
-def _wrapped(paragraph: str, width: int) -> list[str]:
-    """`paragraph` in rows of at most `width` cells, broken between words, within them only where one is too long."""
-    rows, row, used = list[str](), None, 0
-    for word in paragraph.split(" "):
-        size = cell_len(word)
-        if row is not None and used + 1 + size <= width:
-            row, used = f"{row} {word}", used + 1 + size
-            continue
-        if row is not None:
-            rows.append(row)
-        *full, row = chop_cells(word, width) if size > width else [word]
-        rows, used = rows + full, cell_len(row)
-    return [*rows, row or ""]
+def _fitting(rows: list[tuple[str, ...]], room: int) -> list[int]:
+    """The widths of as many of the columns of `rows` as fit `room`, two cells before each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        size for size, needed in zip(widths, accumulate(size + 2 for size in widths), strict=True) if needed <= room
+    ]

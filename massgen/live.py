@@ -8,9 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Protocol, Self, cast
 
 from rich.console import Console, ConsoleDimensions
-from rich.control import Control
 from rich.live import Live
-from rich.segment import ControlType
 
 from massgen.events import Recorded
 from massgen.frame import ASCII, UNICODE, Frame, paint
@@ -40,8 +38,11 @@ class _Whole:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self.encoding, self.flush = terminal.encoding, terminal.flush
+        self.first = ""
+        """What the next frame begins with."""
 
     def write(self, text: str) -> int:
+        text, self.first = self.first + text, ""
         return self._terminal.write(f"\x1b[?2026h\x1b[?7l{text}\x1b[?7h\x1b[?2026l")
 
 
@@ -55,7 +56,8 @@ class LiveView:
         self._view, self._frame = View(), Frame([])
         self._size = terminal.size()
         self._glyphs = UNICODE if terminal.encoding.lower().replace("-", "").startswith("utf") else ASCII
-        self._console = Console(file=cast(IO[str], _Whole(terminal)), force_terminal=True, force_interactive=True)
+        self._out = _Whole(terminal)
+        self._console = Console(file=cast(IO[str], self._out), force_terminal=True, force_interactive=True)
         self._live = Live(
             self._frame,
             console=self._console,
@@ -102,9 +104,9 @@ class LiveView:
         self._resize()
         width, height = self._size
         frame = paint(self._view, self._clock(), width, height, self._glyphs, closing=closing)
-        if frame != self._frame:
+        if frame != self._frame or self._out.first:
             self._frame = frame
-            self._live.update(frame, refresh=True)
+            self._live.update(frame.steady(), refresh=True)
 
     def _fold(self, item: Recorded | tuple[str, Chunk]) -> None:
         if isinstance(item, Recorded):
@@ -117,6 +119,5 @@ class LiveView:
         size = self._terminal.size()
         added = self._frame.rows(size[0]) - self._frame.rows(self._size[0])
         if added > 0:
-            up = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * min(added, size[1])
-            self._console.control(Control(ControlType.CARRIAGE_RETURN, *up))
+            self._out.first = "\r" + "\x1b[2K\x1b[A" * min(added, size[1])
         self._size, self._console.size = size, ConsoleDimensions(*size)

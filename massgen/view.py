@@ -33,10 +33,11 @@ Mood: TypeAlias = Literal[
 ]
 
 _UNSAFE = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "(?:\x1b\\[|\x9b)[0-?]{,32}[ -/]?[@-~]|[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Controls (so no escape sequence survives), reordering and invisible characters, half surrogates.
+"""Colours, cursor movements and every other control (so no escape sequence survives), reordering and invisible characters,
+half surrogates.
 Joiners (U+200C, U+200D) stay: Persian and emoji need them."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u]))")
 _COMPLETE = re.compile(rf"(?:[^\\]++|{_ESCAPE.pattern})*+")
@@ -252,7 +253,8 @@ class View:
             case "thinking" | "presenting" | "checking":
                 return f"{mood} {duration(int(max(0, now - lane.began)))}"
             case _:
-                return mood
+                again, won = mood == "answered" and seat.given > 1, mood == "done" and self.tally
+                return "answered anew" if again else "won" if won else mood
 
 
 def duration(seconds: float) -> str:
@@ -285,6 +287,6 @@ def summary(view: View, now: float, session: str = "") -> tuple[str, str]:
         f"{use.input_tokens:,} tokens in, {use.output_tokens:,} out",
         *filter(None, [money(use)]),
         duration(view.elapsed(now) if view.lanes else 0.0),
-        *([f"session {line(session, 80)}"] if session else []),
+        *([f"session {line(session)}"] if session else []),
     ]
     return verdict, ", ".join(took)

@@ -25,6 +25,7 @@ from massgen.events import (
 from massgen.messages import Message, Text
 
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+"""Of small teams; the agents of larger ones are numbered."""
 START = 1_790_000_000.0
 QUESTION = "What is the capital of Australia, and why is it not Sydney?"
 ANSWER = "Canberra. It was founded in 1913 as a compromise between the rivals Sydney and Melbourne."
@@ -98,9 +99,13 @@ class Run:
         return self
 
 
+def names(count: int) -> tuple[str, ...]:
+    return NAMES[:count] if count <= len(NAMES) else tuple(f"agent{number}" for number in range(1, count + 1))
+
+
 def answering(count: int) -> Run:
     """A run whose agents have just begun."""
-    return Run(NAMES[:count]).ask().begin("solo" if count == 1 else "answer")
+    return Run(names(count)).ask().begin("solo" if count == 1 else "answer")
 
 
 def voting(count: int) -> Run:
@@ -111,7 +116,7 @@ def voting(count: int) -> Run:
     run.add(VotingOpened("all answered"))
     run.begin("decide")
     for name in run.names[: (count + 1) // 2]:
-        run.vote(name, "alice")
+        run.vote(name, run.names[0])
     return run
 
 
@@ -121,13 +126,14 @@ def presenting(count: int) -> Run:
         return answering(1).answer("alice").choose("alice", {}).begin("present", ["alice"])
     run = voting(count)
     for name in run.names[(count + 1) // 2 :]:
-        run.vote(name, "alice")
-    return run.choose("alice", {"alice": count}).begin("present", ["alice"])
+        run.vote(name, run.names[0])
+    first = run.names[0]
+    return run.choose(first, {first: count}).begin("present", [first])
 
 
 def whole(count: int) -> Run:
     """A run from the question to the final answer."""
-    return presenting(count).present("alice").stop()
+    return presenting(count).present(names(count)[0]).stop()
 
 
 def troubled() -> Run:

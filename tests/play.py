@@ -1,5 +1,5 @@
 """A program that follows a run on its stderr, as `massgen` does: half of it, a line from stdin, the other half.
-Arguments: how many agents. Its stdout is one line, at the end."""
+Arguments: how many agents, and what the last of them streams. Its stdout is one line, at the end."""
 
 import sys
 
@@ -8,15 +8,18 @@ from massgen.messages import TextDelta
 from tests.facts import voting, whole
 
 
-def main(count: int) -> None:
+def main(count: int, streamed: str) -> None:
     first, run = voting(count), whole(count)
     with open_display("auto", sys.stderr, clock=lambda: first.at, session="20260101-demo") as display:
         for recorded in run.facts[: len(first.facts)]:
             display.fact(recorded)
-        display.delta(run.names[-1], TextDelta("considering the evidence"))
+        for agent in run.names[(count + 1) // 2 :]:
+            display.delta(agent, TextDelta(streamed))
         for line in sys.stdin:
             if line == "go on\n":
                 break
+            if line == "crash\n":
+                raise RuntimeError("the program is at fault")
             print(line, end="", file=sys.stderr)
         for recorded in run.facts[len(first.facts) :]:
             display.fact(recorded)
@@ -24,4 +27,4 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

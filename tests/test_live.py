@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import os
+import re
 import select
 import signal
 import struct
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import pyte
 import pytest
+from pyte.modes import DECAWM as WRAPS
 
 from massgen.display import Display, PlainView, Steady, open_display
+from massgen.frame import UNICODE
 from massgen.live import BACKLOG, LiveView
 from massgen.messages import TextDelta
 from tests.facts import START, answering, whole
@@ -25,14 +28,32 @@ from tests.facts import START, answering, whole
 ROOT = Path(__file__).parent.parent
 
 
+END = b"\x1b[?2026l"
+"""Ends an update that a terminal shows at once."""
+HOSTILE = (
+    "\x1b[2J\x1b[1;1Hhome \x1b]0;owned\x07 \x9b31mC1 \u202egnp.exe\u202c \u2066isolated\u2069 \x1b[?1049h\x1b[?7h\x0e bell\x07 "
+    "日本語の文字が続きます。 שלום עולם، مرحبا بالعالم e\u0301\u0323 \U0001f468\u200d\U0001f469\u200d\U0001f467\U0001f44d\U0001f3fd end"
+)
+PHASES = ("answering", "voting", "presenting", "done")
+
+
+class Screen(pyte.Screen):
+    """`pyte` drops what follows a character without width; a terminal does not. It counts emoji one by one, as many do."""
+
+    def draw(self, data: str) -> None:
+        super().draw(re.sub("[\u200c-\u200f\u2066-\u2069]", "", data))
+
+
 class Person:
     """Someone in front of a terminal of `columns` x 24."""
 
     def __init__(self, columns: int) -> None:
-        self.screen = pyte.Screen(columns, 24)
+        self.screen = Screen(columns, 24)
         self._reader = pyte.ByteStream(self.screen)
         self.master, self.tty = os.openpty()
         self.raw = b""
+        self.seen: list[str] = []
+        """The screen after each update."""
         self.resize(columns)
 
     def resize(self, columns: int) -> None:
@@ -42,6 +63,10 @@ class Person:
     @property
     def text(self) -> str:
         return "\n".join(row.rstrip() for row in self.screen.display).rstrip()
+
+    @property
+    def has_its_terminal_back(self) -> bool:
+        return not self.screen.cursor.hidden and WRAPS in self.screen.mode
 
     def sees(self, what: str | Callable[[str], bool]) -> str:
         """Wait until the screen shows it, for five seconds at most; returns the screen."""
@@ -62,7 +87,11 @@ class Person:
             return False
         data = os.read(self.master, 65536)
         self.raw += data
-        self._reader.feed(data)
+        *updates, rest = data.split(END)
+        for update in updates:
+            self._reader.feed(update + END)
+            self.seen.append(self.text)
+        self._reader.feed(rest)
         return True
 
     def leave(self) -> None:
@@ -78,10 +107,17 @@ def person() -> Iterator[Person]:
     someone.leave()
 
 
-def play(stderr: int, count: int = 3, **env: str) -> subprocess.Popen[str]:
+def is_whole(screen: str) -> bool:
+    """Whether it is one frame from its first line to its last, or what remains of it after the run."""
+    first, *rows = screen.splitlines()
+    foot = "".join(rows[max((n for n, row in enumerate(rows) if row.startswith("──")), default=0) :]).lstrip("─")
+    return first.startswith("massgen ") and (foot.startswith(PHASES) or all(row[0] in f"{UNICODE.moods}+" for row in rows))
+
+
+def play(stderr: int, count: int = 3, streams: str = "considering the evidence", **env: str) -> subprocess.Popen[str]:
     environ = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.play", str(count)],
+        [sys.executable, "-m", "tests.play", str(count), streams],
         cwd=ROOT,
         env={**environ, "TERM": "xterm-256color", "PYTHONUTF8": "1", **env},
         stdin=subprocess.PIPE,
@@ -100,42 +136,83 @@ def test_a_person_follows_the_run_and_keeps_its_last_frame(person: Person) -> No
         screen = person.sees("considering the evidence")
         assert screen.splitlines()[:4] == [
             "massgen What is the capital of Australia, and why is it not Sydney?",
-            "alice model-a            │ bob model-b              │ carol model-c",
-            "▸ voted for alice        │ ▸ voted for alice        │ ● thinking 0 s",
-            "1 answer · 0.4 s         │ 1 answer · 0.8 s         │ 1 answer · 120 tokens",
+            "─" * 80,
+            "▸ alice model-a          │ ▸ bob model-b            │ ● carol model-c",
+            "voted for alice          │ voted for alice          │ thinking 0 s",
         ]
         assert "votes: alice 2" in screen
         assert person.screen.cursor.hidden
         assert finish(program) == "the final answer\n"
     assert person.reads_all().splitlines() == [
         "massgen What is the capital of Australia, and why is it not Sydney?",
-        "■ alice done  Canberra. It was founded in 1913 as a compromise between the riva…",
-        "▸ bob   voted for alice  it names the compromise",
-        "▸ carol voted for alice  it names the compromise",
+        "★ alice won              3 votes  1.5 s  360 tokens  Canberra. It was founded i…",
+        "▸ bob   voted for alice           0.8 s  240 tokens  it names the compromise",
+        "▸ carol voted for alice           1.2 s  240 tokens  it names the compromise",
         "Chosen: alice (votes: alice 3)",
         "7 model calls, 5,684 tokens in, 840 out, $0.0147, 7.2 s, session 20260101-demo",
     ]
-    assert not person.screen.cursor.hidden
-    assert person.raw.count(b"\x1b[?7l") == person.raw.count(b"\x1b[?7h")
+    assert person.has_its_terminal_back
 
 
-def test_the_view_follows_the_terminal_to_twenty_columns(person: Person) -> None:
+@pytest.mark.parametrize("count", [1, 3, 10, 50])
+def test_a_terminal_never_shows_less_than_a_whole_frame(person: Person, count: int) -> None:
+    with play(person.tty, count) as program:
+        person.sees("considering the evidence" if count > 1 else "alice")
+        finish(program)
+    person.reads_all()
+    recorded = person.raw.split(END)
+    assert all(re.fullmatch(rb"\x1b\[\?2026h\x1b\[\?7l.*\x1b\[\?7h", update, re.DOTALL) for update in recorded[:-1])
+    assert recorded[-1].startswith(b"Chosen: a")
+    shown = [screen for screen in person.seen if screen]
+    assert len(shown) > 1
+    assert all(map(is_whole, shown)), shown
+
+
+def test_the_view_follows_the_terminal_to_twenty_columns_and_back(person: Person) -> None:
     with play(person.tty) as program:
-        person.sees("considering the evidence")
+        wide = person.sees("considering the evidence")
         person.resize(20)
         screen = person.sees("▸ bob   voted alice")
         assert screen.splitlines()[0] == "massgen What is the…"
         assert screen.count("massgen") == 1
+        person.resize(80)
+        assert person.sees("voted for alice          │ voted for alice").splitlines() == wide.splitlines()
         finish(program)
     assert "Chosen: alice" in person.reads_all()
-    assert not person.screen.cursor.hidden
+    assert person.has_its_terminal_back
 
 
-def test_ten_agents_are_stacked(person: Person) -> None:
+def test_ten_agents_are_a_row_each(person: Person) -> None:
     with play(person.tty, 10) as program:
         screen = person.sees("considering the evidence")
-        assert "● judy  thinking 2 s" in screen
+        assert "● judy  thinking 2 s                     120 tokens  considering the evidence" in screen
         finish(program)
+
+
+def test_of_fifty_agents_those_at_work_are_seen_and_the_others_counted(person: Person) -> None:
+    with play(person.tty, 50) as program:
+        screen = person.sees("considering the evidence")
+        assert "+32 more: 25 voted, 7 thinking" in screen
+        assert "agent26" in screen
+        assert "▸" not in screen
+        finish(program)
+    assert person.reads_all().splitlines()[1].startswith("★ agent1  won               50 votes")
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 10])
+def test_whatever_agents_stream_the_frame_stays_in_place(person: Person, count: int) -> None:
+    with play(person.tty, count, streams=HOSTILE) as program:
+        screen = person.sees(" end" if count > 1 else "alice")
+        if count == 3:
+            rows = range(2, len(screen.splitlines()) - 2)
+            assert len(rows) > 6
+            assert all(person.screen.buffer[y][x].data == "│" for y in rows for x in (25, 52))
+        finish(program)
+    person.reads_all()
+    assert all(is_whole(screen) for screen in person.seen if screen)
+    assert person.screen.title == ""
+    assert person.has_its_terminal_back
+    assert not re.search("\x1b\\]|\x07|[\x80-\x9f\u202a-\u202e\u2066-\u2069]", person.raw.decode())
 
 
 def test_what_others_write_to_stderr_appears_above_the_view(person: Person) -> None:
@@ -157,7 +234,16 @@ def test_ctrl_c_gives_the_terminal_back_with_the_last_frame(person: Person) -> N
     screen = person.reads_all()
     assert "▸ bob   voted for alice" in screen
     assert "No answer was chosen: interrupted" in screen
-    assert not person.screen.cursor.hidden
+    assert person.has_its_terminal_back
+
+
+def test_a_crash_gives_the_terminal_back_too(person: Person) -> None:
+    with play(person.tty) as program:
+        person.sees("considering the evidence")
+        assert finish(program, "crash\n") == ""
+    screen = person.reads_all()
+    assert screen.index("No answer was chosen") < screen.index("RuntimeError: the program is at fault")
+    assert person.has_its_terminal_back
 
 
 def test_no_color_is_respected(person: Person) -> None:
@@ -169,12 +255,13 @@ def test_no_color_is_respected(person: Person) -> None:
     assert b"\x1b[3" not in person.raw
 
 
-def test_named_colours_are_used_where_colour_is_welcome(person: Person) -> None:
-    with play(person.tty) as program:
+@pytest.mark.parametrize("env", [{}, {"COLORTERM": "truecolor"}])
+def test_named_colours_are_used_where_colour_is_welcome(person: Person, env: dict[str, str]) -> None:
+    with play(person.tty, **env) as program:
         person.sees("considering the evidence")
         finish(program)
     assert b"\x1b[36m" in person.raw  # cyan, as the terminal's theme has it
-    assert b"38;" not in person.raw
+    assert not re.search(rb"\x1b\[[\d;]*(?:[34]8;|[14]0?[0-7]m)", person.raw.replace(b"\x1b[1m", b""))
 
 
 def test_a_terminal_without_utf8_gets_ascii(person: Person) -> None:
@@ -183,11 +270,11 @@ def test_a_terminal_without_utf8_gets_ascii(person: Person) -> None:
         finish(program)
     person.reads_all()
     assert person.raw.isascii()
-    assert "> bob   voted for alice" in person.text
+    assert "> bob   voted for alice  " in person.text
 
 
 def test_a_dumb_terminal_gets_lines_without_control_sequences(person: Person) -> None:
-    with play(person.tty, TERM="dumb") as program:
+    with play(person.tty, streams=HOSTILE, TERM="dumb") as program:
         finish(program)
     assert "chosen: alice (3 of 3 votes)" in person.reads_all()
     assert b"\x1b" not in person.raw
