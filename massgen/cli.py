@@ -59,7 +59,7 @@ def _call(name: str, shown: str, arguments: Sequence[str]) -> int:
 def _refuse_mistyped_command(arguments: Sequence[str]) -> None:
     """A question costs money; a mistyped command must not become one."""
     word = arguments[0] if arguments else ""
-    if " " not in word and (close := difflib.get_close_matches(word, COMMANDS, 1, 0.8)):
+    if not word.startswith("-") and (close := difflib.get_close_matches(word, COMMANDS, 1, 0.8)):
         raise UsageError(
             f"no command is called {word!r}; did you mean {close[0]!r}?", fix="A question of one word: pipe it in."
         )
