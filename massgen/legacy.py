@@ -21,7 +21,7 @@ _BODY = "write it under `extra_body`, which is sent as it is"
 _NLIP = "NLIP is not in this version; leave it out"
 _DSPY = "questions are not rewritten in this version; leave it out"
 _DEBUG = "a debugging aid of its own; leave it out"
-_NEVER = "the public MassGen never read it; leave it out"
+_NOTHING = "it has no meaning here; leave it out"
 _OURS = "it is set for the whole team: `orchestrator.{}`"
 _SPECIAL = "special agents for parts of the work are not in this version; give the agent a `role` or a `system_message`"
 
@@ -32,8 +32,8 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         _NLIP: "nlip enable_nlip",
         _SPECIAL: "checkpoint",
         "sessions are not resumed in this version; leave it out": "session_id session_storage",
-        "the public MassGen never read it; limits are in `timeout_settings`": "timeout",
-        "the public MassGen never read it; the display is set in `ui`": "display",
+        "limits are in `timeout_settings`": "timeout",
+        "the display is set in `ui`": "display",
         "the question is given on the command line: massgen --config FILE QUESTION": "task prompt",
     },
     "agent": {
@@ -82,7 +82,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         _OURS.format("final_answer_strategy"): "final_answer_strategy",
         "write it beside `backend`, as the agent's `system_message`": "system_message system_prompt append_system_prompt",
         "set the variable AZURE_API_VERSION": "api_version",
-        "set the variable OPENAI_ORGANIZATION": "organization",
+        "an OpenAI key says its organization; leave it out": "organization",
         "the provider is `type`": "provider",
         "give `api_key: ${NAME}`": "api_key_env_var",
         "replies come over HTTP in this version; leave it out": "websocket_mode background previous_response_id",
@@ -105,7 +105,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         _NLIP: "enable_nlip nlip nlip_config",
         _DSPY: "dspy",
         _DEBUG: "debug_final_answer",
-        _NEVER: "type max_turns interactive_mode",
+        _NOTHING: "type max_turns interactive_mode",
         "write it under `coordination`": "max_orchestration_restarts",
         "`skip_voting` ends after the first answer": "skip_coordination_rounds",
         "each agent has its own limit: `max_new_answers_per_agent`": "max_new_answers_global",
@@ -188,20 +188,35 @@ class Instead:
     """The nearest of our types; empty: there is none."""
     model_prefix: str = ""
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What must be set with it, unless it is."""
+    """What must be set with it, unless it is; models are the type's defaults there."""
 
 
 TYPES: Mapping[str, Instead] = {
-    "claude_code": Instead("Claude Code is not in this version; `claude` has its models, without its tools", "claude"),
-    "codex": Instead("Codex is not in this version; `openai` has its models, without its tools", "openai"),
-    **dict.fromkeys(
-        ("gemini_cli", "antigravity_cli"),
-        Instead("Google's coding agents are not in this version; `gemini` has their models, without tools", "gemini"),
+    "claude_code": Instead(
+        "Claude Code is not in this version; `claude` has its models, without its tools",
+        "claude",
+        settings={"model": "claude-opus-4-6"},
+    ),
+    "codex": Instead(
+        "Codex is not in this version; `openai` has its models, without its tools",
+        "openai",
+        settings={"model": "gpt-5.4"},
+    ),
+    "gemini_cli": Instead(
+        "Gemini CLI is not in this version; `gemini` has its models, without its tools",
+        "gemini",
+        settings={"model": "gemini-3.1-pro-preview"},
+    ),
+    "antigravity_cli": Instead(
+        "Antigravity is not in this version; `gemini` has its models, without its tools",
+        "gemini",
+        settings={"model": "gemini-3.5-flash"},
     ),
     "copilot": Instead(
         "Copilot's agent is not in this version; its models are `litellm`'s github_copilot/NAME, which asks for a login",
         "litellm",
         "github_copilot/",
+        {"model": "github_copilot/gpt-5-mini"},
     ),
     "qwen": Instead(
         "`chatcompletion` reaches it: base_url https://dashscope-intl.aliyuncs.com/compatible-mode/v1, api_key ${QWEN_API_KEY}",
@@ -209,12 +224,17 @@ TYPES: Mapping[str, Instead] = {
         settings={
             "base_url": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
             "api_key": "${QWEN_API_KEY}",
+            "model": "qwen-max",
         },
     ),
     "nvidia_nim": Instead(
         "`chatcompletion` reaches it: base_url https://integrate.api.nvidia.com/v1, api_key ${NGC_API_KEY}",
         "chatcompletion",
-        settings={"base_url": "https://integrate.api.nvidia.com/v1", "api_key": "${NGC_API_KEY}"},
+        settings={
+            "base_url": "https://integrate.api.nvidia.com/v1",
+            "api_key": "${NGC_API_KEY}",
+            "model": "moonshotai/kimi-k2.5",
+        },
     ),
     "inference": Instead("`vllm`, `sglang` or, at its `base_url`, `chatcompletion` reaches it", "chatcompletion"),
     "uitars": Instead("`chatcompletion` reaches it at its `base_url`", "chatcompletion"),
@@ -225,7 +245,7 @@ TYPES: Mapping[str, Instead] = {
 
 def section(path: Sequence[str | int]) -> str:
     """Which section the key at `path` is in; empty if it is in none that has keys of the public MassGen's."""
-    match tuple(path):
+    match tuple(path[2:] if len(path) > 2 and path[0] == "profiles" else path):
         case (str(),):
             return "top"
         case ("agents", int(), str()) | ("agent", str()):
@@ -240,18 +260,22 @@ def section(path: Sequence[str | int]) -> str:
             return ""
 
 
-def alternative(path: Sequence[str | int]) -> str:
+def instead(path: Sequence[str | int]) -> str:
     """What to do instead of the public MassGen's key at `path`, as a clause; empty if it had none there either."""
     where, key = section(path), str(path[-1]) if path else ""
     if renamed := RENAMED.get((where, key)):
-        return f"the public MassGen's: here it is `{renamed.key}`"
-    for clause, patterns in _KEYS.get(where, {}).items():
-        if any(fnmatchcase(key, pattern) for pattern in patterns.split()):
-            return f"the public MassGen's: {clause}"
-    return ""
+        return f"here it is `{renamed.key}`"
+    clauses = _KEYS.get(where, {}).items()
+    return next((clause for clause, keys in clauses if any(fnmatchcase(key, each) for each in keys.split())), "")
+
+
+def alternative(path: Sequence[str | int]) -> str:
+    """`instead`, for an error message about an unknown key."""
+    clause = instead(path)
+    return f"the public MassGen's: {clause}" if clause else ""
 
 
 def type_alternative(name: str) -> str:
     """What to do instead of the public MassGen's backend type `name`, as a clause; empty if it had none either."""
-    instead = TYPES.get(name)
-    return f"the public MassGen's: {instead.why}" if instead else ""
+    nearest = TYPES.get(name)
+    return f"the public MassGen's: {nearest.why}" if nearest else ""
