@@ -41,10 +41,14 @@ class Keyboard:
         self.shown.read()
         self.changed.set()
 
+    @property
+    def _new(self) -> str:
+        return self.shown.raw[self.looked :].decode(errors="replace").replace("\a", "")
+
     async def sees(self, words: str) -> str:
         """Wait until `words` come, and return all that came with them."""
         async with asyncio.timeout(SECONDS):
-            while words not in (new := self.shown.raw[self.looked :].decode(errors="replace")):
+            while words not in (new := self._new):
                 assert not self.shown.closed.is_set(), f"{words!r} is not in {new!r}"
                 self.changed.clear()
                 await self.changed.wait()
@@ -65,7 +69,7 @@ class Keyboard:
         """The exit code of the program, and what came last."""
         async with asyncio.timeout(SECONDS):
             await self.shown.closed.wait()
-            return await self.program.wait(), self.shown.raw[self.looked :].decode()
+            return await self.program.wait(), self._new
 
 
 @asynccontextmanager
