@@ -197,7 +197,8 @@ TABLE: Mapping[str, Support] = MappingProxyType({
             "https://learn.microsoft.com/en-us/azure/ai-foundry/openai/how-to/reasoning",
         ),
         fields=_PLAIN | _EFFORT | _VERBOSITY,
-        note="For built-ins take `type: openai` with `base_url: https://NAME.openai.azure.com/openai/v1`.",
+        note="Reasoning effort and text verbosity need a deployment that is named like its model. For built-ins take "
+        "`type: openai` with `base_url: https://NAME.openai.azure.com/openai/v1`.",
     ),
     "litellm": Support(
         sources=("https://docs.litellm.ai/docs/completion/input",),

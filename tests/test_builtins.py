@@ -19,6 +19,7 @@ from massgen.builtins import SETTINGS, TABLE, having, plan, unsupported
 from massgen.config import BackendType, Config, conflicts
 from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage, user
 from massgen.team import build
+from tests.handbook.providers_page import providers_page
 from tests.providers import Act, Hosted, Reply, Simulator, say
 from tests.providers.app import Record
 
@@ -287,3 +288,12 @@ async def test_tools_in_extra_body_come_after_ours() -> None:
 
 def test_the_table_is_pure_data() -> None:
     assert not {"massgen.config", "os", "asyncio"} & set(vars(builtins))
+
+
+def test_the_handbooks_page_shows_every_provider_and_every_source() -> None:
+    page = providers_page()
+    for kind, row in TABLE.items():
+        assert page.count(f"\n| `{kind}` |") == 3
+        assert all(f"]({source})" in page for source in row.sources)
+    shown = [line.count(" yes ") for line in page.splitlines() if line.startswith("| `openai` |")]
+    assert shown == [len(SETTINGS), 0, 0]
