@@ -139,11 +139,11 @@ class Simulator:
         place = find(request.method, path, headers)
         if place is None:
             return _refusal(chat.WIRE, Fault("status", 404, message=f"no such path: {request.path}"))
+        record.wire = "" if place.what == "models" else place.wire.name
         try:
             key = self._key(place.wire, headers, request.query)
             if place.what == "models":
                 return _json(place.wire.models(self._models))
-            record.wire = place.wire.name
             record.body = json.loads(content)
             asked = Asked(record.body, headers, request.query, key, place.model, place.what == "stream")
             record.call = place.wire.parse(asked)
