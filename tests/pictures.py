@@ -5,28 +5,44 @@ import re
 from pathlib import Path
 
 from rich.console import Console
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
 
 from massgen.events import VotingOpened
-from massgen.frame import UNICODE, paint
+from massgen.frame import UNICODE, Frame, paint
 from massgen.messages import TextDelta
 from massgen.view import View
 from tests.facts import Run, answering
 
-LIVE_VIEW = Path(__file__).parent.parent / "handbook" / "assets" / "live-view.svg"
+ASSETS = Path(__file__).parent.parent / "handbook" / "assets"
+LIVE_VIEW, LIVE_VIEW_LIGHT = ASSETS / "live-view.svg", ASSETS / "live-view-light.svg"
+LIGHT, DARK = DEFAULT_TERMINAL_THEME, MONOKAI
 
 
-def live_view() -> str:
-    """The live view as SVG, without the fonts that rich would fetch from another origin."""
+def svg(frame: Frame, width: int, theme: TerminalTheme) -> str:
+    """`frame` in a terminal's window, without the fonts that rich would fetch from another origin."""
+    console = Console(
+        record=True,
+        width=width,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="standard",
+        no_color=False,
+        legacy_windows=False,
+    )
+    console.print(frame, end="")
+    drawn = console.export_svg(title="massgen", theme=theme, unique_id="massgen")
+    return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+
+
+def live_view(theme: TerminalTheme = DARK) -> str:
+    """A team of three that votes."""
     run = _run()
     view = View()
     for recorded in run.facts:
         view.fact(recorded)
     view.delta("carol", TextDelta("Both answers name Canberra. The first also says why: a compromise between rivals, "))
     view.delta("carol", TextDelta("written into section 125 of the constitution. I check the dates before I vote"))
-    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(paint(view, run.at + 3, 100, 30, UNICODE), end="")
-    svg = console.export_svg(title="massgen", unique_id="massgen")
-    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    return svg(paint(view, run.at + 3, 100, 30, UNICODE), 100, theme)
 
 
 def _run() -> Run:
@@ -39,5 +55,6 @@ def _run() -> Run:
 
 
 if __name__ == "__main__":
-    LIVE_VIEW.parent.mkdir(parents=True, exist_ok=True)
+    ASSETS.mkdir(parents=True, exist_ok=True)
     LIVE_VIEW.write_bytes(live_view().encode())
+    LIVE_VIEW_LIGHT.write_bytes(live_view(LIGHT).encode())

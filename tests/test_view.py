@@ -158,6 +158,7 @@ def test_chunks_that_come_after_the_turn_change_nothing() -> None:
     assert view.lanes["alice"].text == ANSWER
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")), st.integers(1, 7), st.booleans())
 def test_a_tool_call_is_read_as_text_however_its_pieces_are_cut(text: str, step: int, ascii_only: bool) -> None:
     view = viewed(answering(1))
