@@ -11,7 +11,7 @@ import random
 import re
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +114,7 @@ async def _perform() -> Followed:
         Log(Path(folder) / "events.jsonl", clock=lambda: START + loop.time()) as log,
     ):
         orchestrator = Orchestrator(agents, log, Rules(), sinks=[followed], dice=random.Random(3))
-        await orchestrator.run(Asked(QUESTION, tuple(Member(name, "scripted", "model") for name in team)))
+        await orchestrator.run(Asked(QUESTION, tuple(Member(name, "scripted", "a script") for name in team)))
     return followed
 
 
@@ -173,8 +173,11 @@ class Screen:
             self.shown = frame
             self.live.update(frame, refresh=True)
 
-    def flush(self, after: float = 0.0) -> None:
-        self.tape.write(self.sent.getvalue(), after)
+    def flush(self, after: float = 0.0, chapters: Iterable[str] = ()) -> None:
+        self.tape.write("", after)
+        for name in chapters:
+            self.tape.chapter(name)
+        self.tape.write(self.sent.getvalue())
         self.sent.seek(0)
         self.sent.truncate()
 
@@ -192,8 +195,7 @@ def record(width: int, height: int) -> str:
         screen.draw(end, closing=True)
     closing = "".join(f"{text}\n" for text in summary(screen.view, START + end))
     screen.sent.write(f"{closing}{FINAL}\n$ ")
-    screen.flush()
-    tape.chapter("stdout gets the final answer alone")
+    screen.flush(FRAME, ["stdout gets the final answer alone"])
     tape.write("\x1b[?25h", 4)
     return str(tape)
 
@@ -208,9 +210,7 @@ def _follow(screen: Screen, told: Sequence[tuple[float, Recorded | tuple[str, Ch
             screen.see(each)
             chapters += [_chapter(each.fact, screen.view)] if isinstance(each, Recorded) else []
         screen.draw(at)
-        screen.flush(FRAME)
-        for name in filter(None, chapters):
-            screen.tape.chapter(name)
+        screen.flush(FRAME, filter(None, chapters))
         at += FRAME
     return told[-1][0]
 

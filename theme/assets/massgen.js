@@ -1,0 +1,58 @@
+// What a page does beyond its theme's own script.
+"use strict"
+
+const make = (tag, attributes, ...children) => {
+  const made = Object.assign(document.createElement(tag), attributes)
+  made.append(...children)
+  return made
+}
+
+// The dialog's name; and what can be scrolled sideways can be reached by keyboard.
+document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
+const reachable = new ResizeObserver(entries => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0
+    else target.removeAttribute("tabindex")
+  }
+})
+const wide = () => document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre, .md-typeset pre > code").forEach(each => reachable.observe(each))
+addEventListener("load", wide)
+wide()
+
+// Copying a console block takes its commands, without prompts and output.
+const commands = text => {
+  const lines = text.split("\n")
+  const typed = lines.filter((line, place) => line.startsWith("$ ") || (place && /\\$/.test(lines[place - 1])))
+  return typed.map(line => line.replace(/^\$ /, "")).join("\n")
+}
+for (const pre of document.querySelectorAll(".md-typeset .highlight > pre, .md-typeset .highlight td.code pre")) {
+  const button = make("button", { className: "copy", type: "button", textContent: "Copy" })
+  button.addEventListener("click", async () => {
+    const text = pre.querySelector("code").textContent
+    await navigator.clipboard.writeText(pre.closest(".language-console") ? commands(text) : text.trimEnd())
+    button.textContent = "Copied"
+    setTimeout(() => { button.textContent = "Copy" }, 1500)
+  })
+  pre.parentElement.append(button)
+}
+
+// The player of a cast loads when it is asked for.
+const player = base => new Promise((done, failed) => {
+  if (window.AsciinemaPlayer) return done()
+  const style = make("link", { rel: "stylesheet", href: `${base}asciinema-player.css` })
+  const script = make("script", { src: `${base}asciinema-player.min.js`, onload: done, onerror: failed })
+  document.head.append(style, script)
+})
+for (const screen of document.querySelectorAll(".cast__screen")) {
+  screen.querySelector("button").addEventListener("click", async () => {
+    await player(screen.dataset.player)
+    const { cast, columns, rows } = screen.dataset
+    screen.style.height = `${screen.clientHeight}px`
+    screen.replaceChildren()
+    const playing = AsciinemaPlayer.create(cast, screen, {
+      autoPlay: true, cols: Number(columns), rows: Number(rows), fit: "width", theme: "massgen", markers: undefined,
+      terminalFontFamily: getComputedStyle(document.body).getPropertyValue("--mono"),
+    })
+    playing.el?.focus?.()
+  })
+}

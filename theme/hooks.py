@@ -1,0 +1,137 @@
+"""What the build does beyond mkdocs' plugins: descriptions of pages, terminal casts, diagrams."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator
+from html import escape, unescape
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyte
+from mkdocs.plugins import event_priority
+
+DIAGRAMS = Path(__file__).parent / "diagrams"
+"""One SVG a diagram, named by its source; `python -m tests.browser.diagrams` draws them."""
+DESCRIPTION = 155
+"""Characters of a description that search engines show."""
+
+_log = logging.getLogger("mkdocs.hooks.massgen")
+_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+_CAST = re.compile(r'<p>\s*<img alt="([^"]*)"([^>]*) src="([^"]+)\.cast"\s*/?>\s*</p>')
+_DIAGRAM = re.compile(r'<pre class="diagram"><code>(.*?)</code></pre>', re.DOTALL)
+_PALETTE = re.compile(r'\s*<link rel="stylesheet" href="[^"]*/palette\.[^"]*">')
+
+
+@event_priority(-100)
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """A page without a `description` in its front matter is described by its first paragraph."""
+    if "description" not in page.meta:
+        found = (unescape(re.sub(r"<[^>]+>", "", each)) for each in _PARAGRAPH.findall(html))
+        text = next((" ".join(each.split()) for each in found if each.strip()), "")
+        if not text:
+            _log.warning("%s has no paragraph to be its description: write one, or `description:`", page.file.src_uri)
+        page.meta["description"] = _shortened(text)
+    return html
+
+
+def _shortened(text: str) -> str:
+    """The whole sentences of `text` that fit, or as many words."""
+    whole = [match.end() for match in re.finditer(r"[.!?:](?= |$)", text) if match.end() <= DESCRIPTION]
+    cut = text[: whole[-1]] if whole and whole[-1] > DESCRIPTION // 3 else text
+    return cut.rstrip(":") if len(cut) <= DESCRIPTION else cut[:DESCRIPTION].rsplit(" ", 1)[0].rstrip(",;:") + "…"
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Casts and diagrams as HTML, late, so that the search and llms.txt get their sources."""
+    up = "../" * page.url.count("/")
+    folder = Path(config.docs_dir)
+    output = _PALETTE.sub("", output)  # its colours are all replaced by ours
+    output = _CAST.sub(lambda match: _cast(match, up, folder / Path(page.file.dest_uri).parent), output)
+    return _DIAGRAM.sub(lambda match: _diagram(unescape(match[1]), page.file.src_uri), output)
+
+
+def digest(source: str) -> str:
+    """What names the drawing of a diagram."""
+    return hashlib.sha256(source.strip().encode()).hexdigest()[:12]
+
+
+def _diagram(source: str, page: str) -> str:
+    path = DIAGRAMS / f"{digest(source)}.svg"
+    if not path.exists():
+        _log.warning("%s: a diagram is not drawn yet; run: make docs-update", page)
+        return f'<pre class="diagram"><code>{escape(source)}</code></pre>'
+    return f'<div class="drawing" data-search-exclude>{path.read_text("utf-8")}</div>'
+
+
+def _cast(match: re.Match[str], up: str, at: Path) -> str:
+    """A figure that plays, with one still of it until then and all its chapters as text below."""
+    caption, attributes, place = match.groups()
+    still = int((re.search(r'data-still="(\d+)"', attributes) or ["", "1"])[1])
+    screens = ""
+    for kind, name in (("wide", place), ("narrow", f"{place}-narrow")):
+        cast = Cast((at / f"{name}.cast").resolve().read_text("utf-8"))
+        screens += (
+            f'<div class="cast__screen {kind}" style="--columns:{cast.columns};--rows:{cast.rows}" data-cast="{name}.cast"'
+            f' data-columns="{cast.columns}" data-rows="{cast.rows}" data-player="{up}assets/vendor/asciinema-player/">'
+            f'<pre>{cast.still(still)}</pre><button type="button">Play</button></div>'
+        )
+    chapters = "".join(f"<p>{escape(name)}</p><pre><code>{escape(text)}</code></pre>" for name, text in cast.chapters())
+    return (
+        f'<figure class="cast">{screens}<figcaption>{caption}</figcaption>'
+        f"<details data-search-exclude><summary>The recording as text</summary>{chapters}</details></figure>"
+    )
+
+
+class Cast:
+    """A recording, replayed to the end of each of its chapters."""
+
+    def __init__(self, text: str) -> None:
+        header, *self._events = map(json.loads, text.splitlines())
+        self.columns, self.rows = header["width"], header["height"]
+        self._screens = [*self._replayed()]
+
+    def _replayed(self) -> Iterator[tuple[str, list[list[pyte.screens.Char]]]]:
+        screen = pyte.Screen(self.columns, self.rows)
+        stream, chapter = pyte.Stream(screen), ""
+        for _, kind, data in [*self._events, [0, "m", ""]]:
+            if kind == "o":
+                stream.feed(data.replace("\x1b[2m", "\x1b[90m"))  # pyte knows no faint text
+                continue
+            if chapter:
+                yield (
+                    chapter,
+                    [[screen.buffer[row][column] for column in range(self.columns)] for row in range(self.rows)],
+                )
+            chapter = data
+
+    def chapters(self) -> Iterator[tuple[str, str]]:
+        for name, rows in self._screens:
+            yield name, "\n".join("".join(char.data for char in row).rstrip() for row in rows).rstrip()
+
+    def still(self, number: int) -> str:
+        """The screen at the end of chapter `number`, from 1, as HTML."""
+        rows = self._screens[number - 1][1]
+        return "\n".join("".join(_run(css, [*chars]) for css, chars in groupby(row, _css)) for row in rows).rstrip()
+
+
+_COLOURS = {
+    "red": "c1",
+    "green": "c2",
+    "brown": "c3",
+    "blue": "c4",
+    "magenta": "c5",
+    "cyan": "c6",
+    "brightblack": "dim",
+}
+
+
+def _css(char: pyte.screens.Char) -> str:
+    return _COLOURS.get(char.fg, "b" if char.bold else "")
+
+
+def _run(css: str, chars: list[pyte.screens.Char]) -> str:
+    text = escape("".join(char.data for char in chars), quote=False)
+    return f'<span class="{css}">{text}</span>' if css and text.strip() else text
