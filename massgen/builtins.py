@@ -100,6 +100,7 @@ TABLE: Mapping[str, Support] = MappingProxyType({
     "openrouter": Support(
         sources=(
             "https://openrouter.ai/docs/api/reference/parameters",
+            "https://openrouter.ai/docs/guides/best-practices/reasoning-tokens",
             "https://openrouter.ai/docs/guides/features/server-tools",
         ),
         fields=_PLAIN | _VERBOSITY | {"reasoning.effort": "reasoning.effort"},
@@ -140,7 +141,7 @@ TABLE: Mapping[str, Support] = MappingProxyType({
         fields=_SAMPLING,
     ),
     "poe": Support(
-        sources=("https://creator.poe.com/docs/external-applications/openai-compatible-api",),
+        sources=("https://creator.poe.com/api-reference/createChatCompletion",),
         fields=_SAMPLING,
     ),
     "grok": Support(
@@ -169,6 +170,7 @@ TABLE: Mapping[str, Support] = MappingProxyType({
     "claude": Support(
         sources=(
             "https://platform.claude.com/docs/en/api/messages",
+            "https://platform.claude.com/docs/en/about-claude/models/migration-guide",
             "https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool",
             "https://platform.claude.com/docs/en/agents-and-tools/tool-use/code-execution-tool",
         ),
@@ -177,7 +179,8 @@ TABLE: Mapping[str, Support] = MappingProxyType({
             "enable_web_search": {"type": "web_search_20250305", "name": "web_search"},
             "enable_code_execution": {"type": "code_execution_20250825", "name": "code_execution"},
         },
-        note="Its thoughts are shown in summary wherever `reasoning.effort` is set.",
+        note="Models from Opus 4.7 on refuse `temperature` and `top_p`. Its thoughts are shown in summary wherever "
+        "`reasoning.effort` is set.",
     ),
     "gemini": Support(
         sources=(
@@ -245,7 +248,7 @@ def plan(kind: str, backend: Mapping[str, Any]) -> Plan:
     row, given = TABLE[kind], _given(backend)
     fields = _fields(row, given, _model(backend))
     options: dict[str, Any] = {}
-    for setting in given.keys() & fields.keys():
+    for setting in (name for name in given if name in fields):
         *above, last = fields[setting].split(".")
         place = options
         for step in above:

@@ -14,11 +14,15 @@ from typing import Any
 import pytest
 
 from massgen import builtins, messages
+from massgen.agents.loop import LoopAgent
 from massgen.backends import Request, Tool
+from massgen.backends.chat_completions import HttpPool
 from massgen.backends.gateway import Gateway, preload
 from massgen.backends.providers import PROVIDERS
+from massgen.config import Config
 from massgen.errors import BackendError
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+from massgen.team import build
 from tests.providers import Act, Hosted, Policy, Reply, Simulator, call, cut, fault, hang, say
 
 pytestmark = [
@@ -323,6 +327,17 @@ async def test_azure_takes_what_openai_calls_them_for_a_deployment_named_like_it
         await backend.aclose()
         (sent,) = sim.calls
     assert [sent.body[name] for name in ("reasoning_effort", "verbosity", "seed")] == ["low", "low", 1]
+
+
+async def test_a_key_of_the_environment_given_reaches_litellm_and_is_known_as_a_secret() -> None:
+    async with Simulator(lambda _: say("Hi"), keys={KEY}) as sim, HttpPool() as pool:
+        section = {"type": "litellm", "model": "openai/some-model", "base_url": sim.base_url}
+        config = Config.model_validate({"agents": [{"backend": section}]})
+        async with build(config, {"OPENAI_API_KEY": KEY}, pool) as team:
+            (agent,) = team.agents.values()
+            assert isinstance(agent, LoopAgent)
+            assert TextDelta("Hi") in [chunk async for chunk in agent.backend.stream(HELLO)]
+            assert team.secrets == (KEY,)
 
 
 @pytest.mark.parametrize(("kind", "model"), [("claude", "claude-sonnet-4-5"), ("gemini", "gemini-3-flash-preview")])

@@ -95,6 +95,11 @@ async def test_calls_arrive_in_pieces_and_the_providers_own_are_passed_over() ->
     assert got[-1] == Finish("tool_calls")
 
 
+async def test_a_stream_without_usage_ends_with_its_finish() -> None:
+    got = await chunks_of(raw(told(type="response.completed", response={})))
+    assert got == [Finish("stop")]
+
+
 async def test_a_server_that_does_not_stream_is_understood() -> None:
     got = await chunks_of(providers.Reply(text="Blue.", reasoning="Hm.", acts=(Act("vote", "{}"),), streamed=False))
     assert got == [
@@ -147,6 +152,11 @@ async def test_the_request_carries_the_whole_conversation() -> None:
     (tool,) = body["tools"]
     assert (tool["name"], tool["parameters"], tool["strict"]) == ("vote", VOTE.parameters, False)
     assert (body["stream"], body["store"]) == (True, False)
+
+
+async def test_an_empty_message_is_left_out() -> None:
+    body = await sent_by(Request([user("?"), Message("assistant", ())]))
+    assert body["input"] == [{"role": "user", "content": "?"}]
 
 
 async def test_a_schema_and_the_verbosity_share_a_field_and_extra_fields_win() -> None:
