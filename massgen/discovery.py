@@ -118,8 +118,9 @@ def _servers(env: Mapping[str, str]) -> list[Found]:
 
 def served(provider: Provider, env: Mapping[str, str], seconds: float) -> tuple[str, tuple[str, ...]]:
     """Where the local server is, and the models it lists. Raises `MassgenError` if it does not answer as one does."""
-    url = resolve_base_url(provider, "", env)
+    url = next(iter(provider.url_variables), "")
     try:
+        url = resolve_base_url(provider, "", env)
         return url, tuple(_listing(url, seconds))
     except (OSError, HTTPException, ValueError, RecursionError) as error:
         place = f" or set {provider.url_variables[0]}" if provider.url_variables else ""

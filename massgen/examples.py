@@ -90,7 +90,8 @@ def save(text: str, target: Path, *, replace: bool) -> None:
                 whole.replace(target)
             else:
                 os.link(whole, target)
-    except FileExistsError:
-        raise UsageError("there is a file already", where=str(target), fix="Name another, or give --force.") from None
     except OSError as error:
+        if isinstance(error, FileExistsError) and target.exists():
+            fix = "Name another, or give --force."
+            raise UsageError("there is a file already", where=str(target), fix=fix) from None
         raise UsageError(f"cannot be written: {error.strerror}", where=str(target)) from None

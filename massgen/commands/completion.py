@@ -178,4 +178,4 @@ _SHELLS: Mapping[str, type[ShellComplete]] = MappingProxyType({"bash": _Bash, "z
 
 
 def _shell(name: str, command: click.Command) -> ShellComplete:
-    return _SHELLS[name](command, {}, "massgen", VARIABLE)
+    return _SHELLS[name](command, {"help_option_names": ["-h", "--help"]}, "massgen", VARIABLE)

@@ -1,0 +1,86 @@
+"""The command's edge: help, version, mistyped commands, and what becomes of a defect."""
+
+import sys
+import types
+
+import click
+import pytest
+
+from massgen import __version__
+from massgen.cli import COMMANDS, run
+from massgen.errors import Exit
+from tests.command import massgen
+
+SECRET = "sk-very-secret-0123456789"
+
+
+@pytest.fixture
+def defective(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`massgen models` has a defect, which even has a key in its words."""
+
+    def fail() -> None:
+        raise LookupError(f"nobody foresaw {SECRET}")
+
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+    module = types.SimpleNamespace(command=click.Command("models", callback=fail))
+    monkeypatch.setitem(sys.modules, "massgen.commands.models", module)
+
+
+def test_a_defect_is_told_as_one_without_a_traceback(defective: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models"]) == Exit.NO_ANSWER
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        "massgen: this is a bug in massgen: LookupError: 'nobody foresaw [redacted]'; please report it\n"
+        "  MASSGEN_DEBUG=1 shows where it happened.\n"
+    ).replace("'", "")
+
+
+@pytest.mark.parametrize(("arguments", "debug"), [(["models"], "1"), (["models", "--", "--debug"], "")])
+def test_who_debugs_sees_where_but_no_key(
+    defective: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    debug: str,
+) -> None:
+    monkeypatch.setenv("MASSGEN_DEBUG", debug)
+    monkeypatch.setattr(sys.modules["massgen.commands.models"].command, "allow_extra_args", True)
+    assert run(arguments) == Exit.NO_ANSWER
+    told = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in told
+    assert "in fail" in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+async def test_every_command_has_help(name: str) -> None:
+    """Each in a process of its own: click keeps the first help option that it makes for a command."""
+    for flag in ("-h", "--help"):
+        ran = await massgen(*filter(None, (name, flag)))
+        assert (ran.code, ran.err) == (Exit.ANSWER, "")
+        assert ran.out.startswith(f"Usage: massgen {name}".rstrip())
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == Exit.ANSWER
+    assert capsys.readouterr().out == f"massgen {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("exampels", "examples"), ("int", "init"), ("model", "models"), ("completions", "completion")]
+)
+def test_a_mistyped_command_does_not_become_a_question(
+    word: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([word]) == Exit.USAGE
+    assert f"no command is called {word!r}; did you mean {meant!r}?" in capsys.readouterr().err
+
+
+async def test_a_reader_that_has_seen_enough_is_no_defect() -> None:
+    code = "import sys; from massgen.cli import run; sys.exit(run(['models', 'list', '--provider', 'litellm']))"
+    script = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {code!r}], stdout=-1, stderr=-1); p.stdout.close(); sys.stdout.buffer.write(p.stderr.read()); sys.exit(p.wait())"
+    ran = await massgen("-c", script, program=())
+    assert ran.code == Exit.NO_ANSWER
+    assert "stdout cannot be written (Broken pipe); ask again" in ran.out
+    assert "bug" not in ran.out
