@@ -140,10 +140,7 @@ TABLE: Mapping[str, Support] = MappingProxyType({
         sources=("https://docs.tokenfactory.nebius.com/api-reference/inference/create-chat-completion",),
         fields=_SAMPLING,
     ),
-    "poe": Support(
-        sources=("https://creator.poe.com/api-reference/createChatCompletion",),
-        fields=_SAMPLING,
-    ),
+    "poe": Support(sources=("https://creator.poe.com/api-reference/createChatCompletion",), fields=_SAMPLING),
     "grok": Support(
         sources=("https://docs.x.ai/docs/api-reference", "https://docs.x.ai/developers/tools/advanced-usage"),
         fields=_PLAIN | _EFFORT,
@@ -151,14 +148,8 @@ TABLE: Mapping[str, Support] = MappingProxyType({
         tools={"enable_web_search": {"type": "web_search"}, "enable_code_execution": {"type": "code_interpreter"}},
         note="`seed` and `stop` are not in its Responses API, which built-ins need.",
     ),
-    "ollama": Support(
-        sources=("https://docs.ollama.com/api/openai-compatibility",),
-        fields=_PLAIN | _EFFORT,
-    ),
-    "lmstudio": Support(
-        sources=("https://lmstudio.ai/docs/developer/openai-compat/chat-completions",),
-        fields=_PLAIN,
-    ),
+    "ollama": Support(sources=("https://docs.ollama.com/api/openai-compatibility",), fields=_PLAIN | _EFFORT),
+    "lmstudio": Support(sources=("https://lmstudio.ai/docs/developer/openai-compat/chat-completions",), fields=_PLAIN),
     "vllm": Support(
         sources=("https://docs.vllm.ai/en/latest/serving/openai_compatible_server/",),
         fields=_PLAIN | _EFFORT,

@@ -14,7 +14,7 @@ from massgen.backends import Request
 from massgen.backends.failures import Caller
 from massgen.backends.sse import MAX_REPLY, BadReply, EventReader, json_object
 from massgen.backends.transport import HttpPool, drain, whole
-from massgen.backends.wire import CHAT, Decoding, Offered, Wire, merged, wire_messages, wire_tools
+from massgen.backends.wire import CHAT, Decoding, Offered, WireFormat, merged, wire_messages, wire_tools
 from massgen.errors import UsageError
 from massgen.messages import Chunk
 
@@ -43,7 +43,7 @@ class ChatCompletions:
         key_name: str = "",
         options: Mapping[str, Any] | None = None,
         stall_timeout: float = 120.0,
-        wire: Wire = CHAT,
+        wire: WireFormat = CHAT,
     ) -> None:
         self._pool, self._stall, self._url, self._wire = pool, stall_timeout, _url(base_url), wire
         key = (api_key or "").strip()

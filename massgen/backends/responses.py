@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from massgen.backends import Request, Tool
-from massgen.backends.wire import Wire, count, merged, sent_arguments, source_of
+from massgen.backends.wire import WireFormat, count, merged, sent_arguments, source_of
 from massgen.messages import (
     Chunk,
     Finish,
@@ -176,4 +176,4 @@ class ResponseDecoder:
                 self.finish = "tool_calls" if self._calls else "stop"
 
 
-RESPONSES = Wire("responses", "output", responses_body, ResponseDecoder)
+RESPONSES = WireFormat("responses", "output", responses_body, ResponseDecoder)

@@ -41,7 +41,7 @@ class Decoding(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class WireFormat:
     """A wire format: the `path` it is spoken at, what a whole reply `holds`, how requests are written and replies read."""
 
     path: str
@@ -269,4 +269,4 @@ def count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-CHAT = Wire("chat/completions", "choices", wire_body, Decoder)
+CHAT = WireFormat("chat/completions", "choices", wire_body, Decoder)
