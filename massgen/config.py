@@ -216,13 +216,13 @@ def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     url = backend.get("base_url", "")
     if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
         yield ("base_url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/v1"
+    yield from builtins.unsupported(kind, backend)
     if backend.keys() - BackendConfig.model_fields.keys():
         return  # what seems missing is probably there, misspelt
     if kind == "chatcompletion" and not url:
         yield ("base_url",), "missing; a chatcompletion backend needs it, e.g. http://localhost:8000/v1"
     if kind not in _NAMES_ITS_MODEL and not backend.get("model"):
         yield ("model",), f"missing; a backend of type {kind} needs it"
-    yield from builtins.unsupported(kind, backend)
 
 
 def keys(path: Where) -> list[str]:

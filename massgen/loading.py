@@ -19,7 +19,7 @@ from massgen.layers import OWN_KEYS, Layers, from_data, from_file
 from massgen.log import redactor
 from massgen.yaml_tree import Node, secret, short
 
-MAX_PROBLEMS = 50
+MAX_PROBLEMS = 200
 """Problems that are told; what follows is counted."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -217,15 +217,14 @@ def _why(details: ErrorDetails, tree: Node) -> str:
     path, given = details["loc"], details["input"]
     match details["type"]:
         case "extra_forbidden":
-            if instead := legacy.alternative(path):
-                return f"unknown key; {instead}"
-            return f"unknown key{_meant(str(path[-1]), _known(path, tree))}"
+            return f"unknown key; {legacy.alternative(path) or _meant(str(path[-1]), _known(path, tree))}"
         case "missing":
             return "missing"
         case "literal_error":
             expected = str(details.get("ctx", {}).get("expected", ""))
             allowed = re.findall(r"'([^']*)'", expected) or [expected.lower()]
-            return f"{short(given)} is not allowed{_meant(str(given)[:60], allowed)}"
+            instead = legacy.type_alternative(str(given)) if path[-2:] == ("backend", "type") else ""
+            return f"{short(given)} is not allowed; {instead or _meant(str(given), allowed)}"
         case _:
             message = details["msg"][0].lower() + details["msg"][1:]
             return message if secret(path) else f"{short(given)}: {message}"
@@ -241,4 +240,4 @@ def _known(path: Where, tree: Node) -> list[str]:
 
 def _meant(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word[:60], known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(known)}"
+    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(known)}"

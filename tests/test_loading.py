@@ -179,7 +179,7 @@ def test_a_missing_file_a_folder_and_a_large_file_are_refused(tmp_path):
         (_BOMB, "far too many values"),
         ("[" * 500_000, "more than 50 levels"),
         ("{a: " * 100_000, "more than 50 levels"),
-        ("".join(f"k{n}: {n}\n" for n in range(9_000)), "and 8,951 more problems"),
+        ("".join(f"k{n}: {n}\n" for n in range(9_000)), "and 8,801 more problems"),
         ("".join(f"k{n}: {n}\n" for n in range(60_000)), "far too many values"),
     ],
     ids=["self", "twice itself", "bomb", "deep list", "deep mapping", "many unknown keys", "many values"],
