@@ -111,13 +111,17 @@ def is_whole(screen: str) -> bool:
     """Whether it is one frame from its first line to its last, or what remains of it after the run."""
     first, *rows = screen.splitlines()
     foot = "".join(rows[max((n for n, row in enumerate(rows) if row.startswith("──")), default=0) :]).lstrip("─")
-    return first.startswith("massgen ") and (foot.startswith(PHASES) or all(row[0] in f"{UNICODE.moods}+" for row in rows))
+    return first.startswith("massgen ") and (
+        foot.startswith(PHASES) or all(row[0] in f"{UNICODE.moods}+" for row in rows)
+    )
 
 
-def play(stderr: int, count: int = 3, streams: str = "considering the evidence", **env: str) -> subprocess.Popen[str]:
+def play(
+    stderr: int, count: int = 3, streams: str = "considering the evidence", *arguments: str, **env: str
+) -> subprocess.Popen[str]:
     environ = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.play", str(count), streams],
+        [sys.executable, "-m", "tests.play", str(count), streams, *arguments],
         cwd=ROOT,
         env={**environ, "TERM": "xterm-256color", "PYTHONUTF8": "1", **env},
         stdin=subprocess.PIPE,
@@ -209,7 +213,21 @@ def test_whatever_agents_stream_the_frame_stays_in_place(person: Person, count: 
             assert all(person.screen.buffer[y][x].data == "│" for y in rows for x in (25, 52))
         finish(program)
     person.reads_all()
-    assert all(is_whole(screen) for screen in person.seen if screen)
+    nothing_steered(person)
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_whatever_agents_answer_or_fail_with_the_frame_stays_in_place(person: Person, count: int) -> None:
+    with play(person.tty, count, HOSTILE, "everywhere") as program:
+        screen = person.sees("failed: home")
+        assert "retrying in 1 m 00 s:" in screen
+        finish(program)
+    assert "Chosen: alice" in person.reads_all()
+    nothing_steered(person)
+
+
+def nothing_steered(person: Person) -> None:
+    assert all(is_whole(screen) for screen in person.seen if screen), person.seen
     assert person.screen.title == ""
     assert person.has_its_terminal_back
     assert not re.search("\x1b\\]|\x07|[\x80-\x9f\u202a-\u202e\u2066-\u2069]", person.raw.decode())
