@@ -99,12 +99,13 @@ TABLE: Mapping[str, Support] = MappingProxyType({
     ),
     "openrouter": Support(
         sources=(
-            "https://openrouter.ai/docs/api/reference/parameters",
+            "https://openrouter.ai/docs/api-reference/parameters",
             "https://openrouter.ai/docs/guides/best-practices/reasoning-tokens",
             "https://openrouter.ai/docs/guides/features/server-tools",
         ),
-        fields=_PLAIN | _VERBOSITY | {"reasoning.effort": "reasoning.effort"},
+        fields=_PLAIN | {name: name for name in ("reasoning.effort", "reasoning.summary")},
         tools={"enable_web_search": {"type": "openrouter:web_search"}},
+        note="Its sandbox is not in chat completions.",
     ),
     "groq": Support(
         sources=("https://console.groq.com/docs/api-reference", "https://console.groq.com/docs/tool-use/built-in-tools"),

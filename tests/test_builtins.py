@@ -257,18 +257,13 @@ async def test_openrouter_searches_in_its_chat_completions() -> None:
         {"choices": [{"delta": {"content": "Blue."}, "finish_reason": "tool_calls"}]},
         model="a/b",
         enable_web_search=True,
-        reasoning={"effort": "high"},
-        text={"verbosity": "high"},
+        reasoning={"effort": "high", "summary": "auto"},
         temperature=0.5,
         stop=["x"],
     )
     assert body["tools"][1:] == [{"type": "openrouter:web_search"}]
-    assert [body[name] for name in ("reasoning", "verbosity", "temperature", "stop")] == [
-        {"effort": "high"},
-        "high",
-        0.5,
-        ["x"],
-    ]
+    assert body["reasoning"] == {"effort": "high", "summary": "auto"}
+    assert (body["temperature"], body["stop"]) == (0.5, ["x"])
     assert got == [ToolCallDelta(1, "call_1", "vote", "{}"), TextDelta("Blue."), Finish("tool_calls")]
 
 
