@@ -1,7 +1,7 @@
 """One frame of the live view, painted from a `View`: lines of styled text that fit the terminal. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
 
@@ -142,8 +142,8 @@ class _Canvas:
 
     def _finale(self, room: int) -> list[Line]:
         """The presenter gets the full width."""
-        table = self.table(min(len(self.view.lanes), max(room // 2, room - 9)))
         winner = self.view.winner
+        table = self.table(min(len(self.view.lanes), max(room // 2, room - 9)), elsewhere=winner)
         text = _rows(self.view.lanes[winner], self.width, min(TALLEST, room - len(table) - 1))
         return [*table, self.rule(f"{winner} presents"), *([Segment(row)] for row in text)]
 
@@ -185,28 +185,47 @@ class _Canvas:
             money(lane.use),
         )
 
-    def table(self, room: int, each: int = 1) -> list[Line]:
-        """One row an agent, or two with what it says on the second; the least interesting that find no room are counted."""
+    def table(self, room: int, each: int = 1, elsewhere: str = "") -> list[Line]:
+        """One row an agent, or two with what it says on the second; the least interesting that find no room are counted.
+        What the agent `elsewhere` says is shown there."""
         moods: dict[str, Mood] = {agent: self.view.mood(agent, self.now) for agent in self.view.lanes}
         rank = list(_MARKS).index
         order = sorted(moods, key=lambda agent: (rank(moods[agent]), -self.tally.get(agent, 0)))
         others = [] if len(moods) * each <= room else order[max(0, room - 1) :]
-        shown = [agent for agent in moods if agent not in set(others)]
-        name = min(max(map(cell_len, moods), default=0), max(4, self.width // 3))
-        short = [agent for agent in shown if moods[agent] not in _LONG and each == 1]
-        status = max((cell_len(self._status(agent)) for agent in short), default=0)
-        facts = _fitting([self._facts(agent) for agent in short], self.width - name - status - NARROWEST - 5)
-        lines: list[Line] = []
-        for agent in shown:
-            head = [self._mark(moods[agent]), Segment(f"{self._padded(agent, name)} ", _BOLD)]
-            fields = zip(self._facts(agent), facts if agent in short else [], strict=False)
-            more = "".join(f"  {text.rjust(size)}" for text, size in fields)
-            left = self.width - cells(head) - status - len(more) - 2
-            says = self._says(agent, left) if agent in short else ""
-            told = [Segment(self._padded(self._status(agent), status)), Segment(more, _DIM), Segment(f"  {says}")]
-            lines.append(self._fit([*head, *(told if more or says else [Segment(self._status(agent))])]))
-            lines += [self._fit([Segment(f"  {self._says(agent, self.width - 2)}")])] if each == 2 else []
+        shown: dict[str, Mood] = {agent: mood for agent, mood in moods.items() if agent not in others}
+        lines = self._tall(shown) if each == 2 else self._flat(shown, elsewhere)
         return lines + ([self._others(Counter(moods[agent] for agent in others))] if others else [])
+
+    def _tall(self, shown: Mapping[str, Mood]) -> list[Line]:
+        rows = (
+            (
+                self._head(agent, mood, [Segment(self._status(agent))]),
+                [Segment(f"  {self._says(agent, self.width - 2)}")],
+            )
+            for agent, mood in shown.items()
+        )
+        return [self._fit(row) for pair in rows for row in pair]
+
+    def _flat(self, shown: Mapping[str, Mood], elsewhere: str) -> list[Line]:
+        short = [agent for agent, mood in shown.items() if mood not in _LONG]
+        status = max((cell_len(self._status(agent)) for agent in short), default=0)
+        left = self.width - cells(self._head("", "waiting", [])) - status - 2
+        facts = _fitting([self._facts(agent) for agent in short], left - NARROWEST)
+        left -= sum(facts) + 2 * len(facts)
+        lines: list[Line] = []
+        for agent, mood in shown.items():
+            told = [Segment(self._status(agent))]
+            says = "" if agent == elsewhere else self._says(agent, left)
+            if mood not in _LONG and (facts or says):
+                more = "".join(f"  {text.rjust(size)}" for text, size in zip(self._facts(agent), facts, strict=False))
+                told = [Segment(set_cell_size(told[0].text, status)), Segment(more, _DIM), Segment(f"  {says}")]
+            lines.append(self._fit(self._head(agent, mood, told)))
+        return lines
+
+    def _head(self, agent: str, mood: Mood, told: Line) -> Line:
+        """Mark and name, the names as wide as the longest, and what is `told`."""
+        width = min(max(map(cell_len, self.view.lanes), default=0), max(4, self.width // 3))
+        return [self._mark(mood), Segment(f"{set_cell_size(self._cut(agent, width), width)} ", _BOLD), *told]
 
     def _status(self, agent: str) -> str:
         status = self.view.status(agent, self.now)
@@ -215,8 +234,7 @@ class _Canvas:
     def _says(self, agent: str, width: int) -> str:
         """The end of what streams, the beginning of what is settled; nothing where it would be too little to read."""
         lane = self.view.lanes[agent]
-        elsewhere = agent == self.view.winner if self.view.phase == "presenting" else self.view.state.seats[agent].left
-        if width < 12 or elsewhere:
+        if width < 12 or self.view.state.seats[agent].left:
             return ""
         text = counted(line(lane.text if lane.settled else lane.text.rstrip()[-3 * width :], 3 * width))
         if lane.settled or cell_len(text) <= width:
@@ -226,9 +244,6 @@ class _Canvas:
     def _others(self, moods: Counter[Mood]) -> Line:
         counts = ", ".join(f"{count} {mood}" for mood, count in moods.most_common())
         return self._fit([Segment(f"+{moods.total()} more: {counts}", _DIM)])
-
-    def _padded(self, text: str, width: int) -> str:
-        return set_cell_size(self._cut(text, width), width)
 
     def _cut(self, text: str, width: int) -> str:
         return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + self.glyphs.cut

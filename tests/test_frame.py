@@ -151,6 +151,13 @@ def test_the_presenter_is_seen_among_fifty_agents() -> None:
     assert drawn[title + 1] == "Canberra, of course."
 
 
+def test_on_a_low_terminal_the_presenter_is_read_in_its_row() -> None:
+    drawn = rows(viewed(presenting(3), {"alice": "Canberra, of course."}), height=8)
+    (row,) = (row for row in drawn if row.startswith("★"))
+    assert row.startswith("★ alice presenting")
+    assert row.endswith("Canberra, of course.")
+
+
 def test_the_footer_says_that_nobody_is_left() -> None:
     run = answering(1).fail("alice", "HTTP 401")
     assert rows(viewed(run))[-1] == "answering · 1 failed · 3 s"
