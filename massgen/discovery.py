@@ -135,8 +135,8 @@ def _listing(base_url: str, seconds: float) -> Iterator[str]:
     connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
     with closing(connect(url.hostname or "", url.port, timeout=seconds)) as connection:
         connection.request("GET", f"{url.path.rstrip('/')}/models")
-        response = connection.getresponse()
-        body = response.read(MAX_LISTING)
+        with connection.getresponse() as response:
+            body = response.read(MAX_LISTING)
     if response.status != HTTPStatus.OK:
         raise ValueError(f"status {response.status}")
     match json.loads(body):

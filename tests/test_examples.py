@@ -13,9 +13,10 @@ NAMES = examples.names()
 
 
 def needs(name: str) -> set[str]:
-    """The variables a template takes its values from."""
+    """The variables a template, and what it extends, takes its values from."""
     body = "".join(line for line in examples.path(name).read_text().splitlines(True) if not line.startswith("#"))
-    return {*re.findall(r"\$\{(\w+)\}", body)}
+    below = re.findall(r"^extends: (?:@examples/)?(\S+)", body, re.MULTILINE)
+    return {*re.findall(r"\$\{(\w+)\}", body)}.union(*map(needs, below))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,12 +28,10 @@ def test_every_template_is_a_configuration(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_template_says_what_for_with_what_at_which_cost_and_how(name):
-    head = examples.path(name).read_text().partition("agents:")[0]
-    fields = dict(re.findall(r"^# (Purpose|Needs|Cost|Try): (.+)$", head, re.MULTILINE))
+    head = examples.header(name)
 
-    assert [*fields] == ["Purpose", "Needs", "Cost", "Try"]
-    assert all(line.startswith("#") for line in head.splitlines())
-    program, *arguments = shlex.split(fields["Try"])
+    assert all((head.purpose, head.needs, head.cost))
+    program, *arguments = shlex.split(head.attempt)
     context = command("ask").make_context(program, arguments)
     assert (program, context.params["config"]) == ("massgen", f"@examples/{name}")
     assert len(context.params["question"]) == 1
@@ -40,7 +39,7 @@ def test_every_template_says_what_for_with_what_at_which_cost_and_how(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_variable_of_a_template_is_named_in_its_head(name):
-    head = examples.path(name).read_text().partition("agents:")[0]
+    head = examples.header(name).needs
     assert all(variable in head for variable in needs(name))
 
 

@@ -1,5 +1,6 @@
 """`massgen completion SHELL`: the script that teaches a shell massgen's words, and the answers to that script's questions."""
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -60,21 +61,22 @@ def answer(instruction: str, load: Load, names: tuple[str, ...]) -> int:
 def _completions(load: Load, names: tuple[str, ...], args: list[str], typed: str) -> list[CompletionItem[str]]:
     """By the rule of `cli.run`: the first word may be a command, all else is for `ask`."""
     called = bool(args) and args[0] in names
-    chosen = load(args[0] if called else "ask")
-    _teach(chosen)
+    chosen = _taught(load(args[0] if called else "ask"))
     found = _shell("zsh", chosen).get_completions(args[1:] if called else args, typed)
     first = [] if args else [CompletionItem(name) for name in names if name.startswith(typed)]
     return [*first, *found]
 
 
-def _teach(command: click.Command) -> None:
-    """Options of one name mean the same in all commands, and know what to offer for it."""
-    for parameter in command.params:
+def _taught(command: click.Command) -> click.Command:
+    """A copy of `command` whose options know what to offer: those of one name mean the same in all commands."""
+    taught = copy.copy(command)
+    taught.params = [copy.copy(parameter) for parameter in command.params]
+    for parameter in taught.params:
         if source := _SOURCES.get(parameter.name or ""):
             parameter.type = _Offered(source)
-    if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            _teach(inner)
+    if isinstance(taught, click.Group):
+        taught.commands = {name: _taught(inner) for name, inner in taught.commands.items()}
+    return taught
 
 
 class _Offered(click.ParamType[str]):
