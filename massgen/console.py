@@ -2,7 +2,7 @@
 
 import errno
 import os
-import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -80,9 +80,10 @@ def _temporary(path: str) -> tuple[Path, BinaryIO]:
     """A new file beside that at `path`, with the same permissions."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:80]}.{os.urandom(4).hex()}")
+    mode = target.stat().st_mode if target.exists() else None
     file = temporary.open("xb")
-    if target.exists():
-        shutil.copymode(target, temporary)
+    if mode is not None:
+        temporary.chmod(stat.S_IMODE(mode))
     return temporary, file
 
 

@@ -1,5 +1,6 @@
 """`massgen` as a package: run, arun, Result."""
 
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 import massgen
-from massgen.app import check_question, resolve
+from massgen.app import check_question, resolve, timed
 from massgen.errors import ConfigError, Exit, LogError, UsageError
+from massgen.events import Recorded
+from massgen.loading import Loaded
 from massgen.log import read
 from tests.providers import Simulator, Team, fault
 
@@ -30,6 +33,10 @@ async def test_arun_gives_the_answer_and_what_it_took(simulator: Simulator, tmp_
     assert result.winner in ("ada", "bob")
     assert (result.calls, result.input_tokens, result.output_tokens, result.cost) == (5, 35, 25, None)
     assert result.session.parent == tmp_path / "sessions"
+    assert [(member.id, member.model) for member in result.agents] == [("ada", "ada"), ("bob", "bob")]
+    assert [*result.votes] == [result.winner]
+    assert sum(result.votes.values()) == 2
+    assert 0 < result.seconds < 10
     assert read(result.session / "events.jsonl")[0].fact.question == "Where?"
 
 
@@ -58,6 +65,44 @@ def test_a_configuration_may_be_a_file_a_mapping_a_template_or_already_loaded(tm
         resolve(tmp_path / "none.yaml")
 
 
+def models(loaded: Loaded) -> list[str]:
+    return [agent.backend.model for agent in loaded.config.agents]
+
+
+def test_a_profile_is_one_of_the_file_the_mapping_or_the_users_own_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = {"agents": [{"id": name, "backend": {"model": "cheap"}} for name in ("ada", "bob")]}
+    given = team("http://localhost:1/v1", profiles={"dev": dev})
+    assert models(resolve(given)) == ["ada", "bob"]
+    assert models(resolve(given, "dev")) == ["cheap", "cheap"]
+    own = tmp_path / "home/config/config.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(json.dumps(given))
+    assert models(resolve(own, "dev")) == models(resolve(None, "dev")) == ["cheap", "cheap"]
+    monkeypatch.setenv("MASSGEN_PROFILE", "dev")
+    assert models(resolve(None)) == ["cheap", "cheap"]
+    with pytest.raises(ConfigError, match="dev"):
+        resolve(None, "deb")
+
+
+def test_the_users_own_configuration_is_read_even_where_it_is_broken(tmp_path: Path) -> None:
+    own = tmp_path / "home/config/config.yaml"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        resolve(None)
+
+
+def test_less_time_holds_for_the_run_and_every_turn_and_is_recorded() -> None:
+    given = team("http://localhost:1/v1", timeout_settings={"turn_timeout_seconds": 20})
+    for seconds, turn in ((5.0, 5.0), (60.0, 20.0)):
+        limited = timed(resolve(given), seconds)
+        limits = {"orchestrator_timeout_seconds": seconds, "turn_timeout_seconds": turn}
+        assert limited.config.timeout_settings.model_dump() == limits
+        assert limited.source["timeout_settings"] == limits
+
+
 @pytest.mark.parametrize("question", ["", " \n", "a\0b", "\udcff?", "x" * 1_000_001])
 def test_what_cannot_be_a_question_is_refused(question: str) -> None:
     with pytest.raises(UsageError, match="the question"):
@@ -81,6 +126,32 @@ async def test_a_sink_that_breaks_is_noted_and_the_run_goes_on(simulator: Simula
     result = await massgen.arun("Where?", team(simulator.base_url), session_dir=tmp_path, sinks=[Broken()])
     assert result.answer == "Paris."
     assert result.notes == ("Broken was dropped: RuntimeError: no more",)
+
+
+async def test_what_follows_a_run_may_be_made_for_its_session(simulator: Simulator, tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    class Follower:
+        def fact(self, recorded: Recorded) -> None:
+            seen.append(recorded.fact)
+
+        def delta(self, agent: str, chunk: object) -> None:
+            pass
+
+    def followers(session: Path) -> list[Follower]:
+        seen.append(session)
+        return [Follower()]
+
+    result = await massgen.arun("Where?", team(simulator.base_url), session_dir=tmp_path, sinks=followers)
+    assert seen[0] == result.session
+    assert seen[1:] == [recorded.fact for recorded in read(result.session / "events.jsonl")]
+
+
+async def test_a_context_file_that_is_missing_costs_nothing(simulator: Simulator, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        await massgen.arun("Where?", team(simulator.base_url), context=["none.txt"], session_dir=tmp_path)
+    assert simulator.calls == []
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_package_has_few_public_names() -> None:

@@ -115,6 +115,7 @@ async def test_a_key_without_a_configuration_is_not_spent(tmp_path: Path) -> Non
     ran = await massgen(QUESTION, env={"OPENAI_API_KEY": "sk-0123456789"})
     assert ran.code == Exit.USAGE
     assert "OPENAI_API_KEY is set, but no configuration says which model to pay for" in ran.err
+    assert "massgen init; or name the model: --model NAME" in ran.err
 
 
 async def test_when_every_agent_fails_each_reason_is_told(tmp_path: Path) -> None:
@@ -346,6 +347,120 @@ async def test_the_path_of_a_model_that_is_not_here_is_an_error_that_says_how_to
 async def test_an_unknown_model_or_subcommand_is_named() -> None:
     assert "did you mean 'smollm2-135m'" in (await massgen("models", "pull", "smollm")).err
     assert "No such command 'fetch'" in (await massgen("models", "fetch")).err
+
+
+# --- a team without a file, profiles, the user's own configuration ---------------------------------------------------
+
+
+@pytest.mark.parametrize("models", [1, 2])
+async def test_models_on_the_command_line_are_a_team_without_a_file(
+    team: Simulator, tmp_path: Path, models: int
+) -> None:
+    named = [word for n in range(models) for word in ("--model", f"m{n}")]
+    ran = await massgen(*named, "--base-url", team.base_url, "--system-message", "Be brief.", QUESTION)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+    assert len(team.calls) == (1 if models == 1 else 2 * models + 1)
+    assert {record.body["model"] for record in team.calls} == {f"m{n}" for n in range(models)}
+    assert all(record.body["messages"][0]["content"].startswith("Be brief.") for record in team.calls)
+    assert all("Authorization" not in record.headers for record in team.calls)
+
+
+async def test_a_backend_on_the_command_line_uses_its_key(team: Simulator) -> None:
+    options = ("--backend", "openai", "--model", "gpt-5", "--base-url", team.base_url)
+    ran = await massgen(*options, QUESTION, env={"OPENAI_API_KEY": "sk-0123456789"})
+    assert ran.out == "Paris.\n"
+    assert team.calls[0].headers["Authorization"] == "Bearer sk-0123456789"
+
+
+def write_profiles(path: Path, base_url: str) -> Path:
+    backend = {"type": "chatcompletion", "base_url": base_url, "model": "usual"}
+    other = {"agents": [{"backend": {**backend, "model": "cheap"}}]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"agents": [{"backend": backend}], "profiles": {"dev": other}}))
+    return path
+
+
+async def test_a_profile_is_chosen_by_option_before_the_variable(team: Simulator, tmp_path: Path) -> None:
+    config = str(write_profiles(tmp_path / "team.yaml", team.base_url))
+    ran = await massgen("-c", config, "--profile-name", "dev", QUESTION, env={"MASSGEN_PROFILE": "none-such"})
+    assert (ran.code, team.calls[-1].body["model"]) == (Exit.ANSWER, "cheap")
+    ran = await massgen("-c", config, "--profile-name", "deb", QUESTION)
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "did you mean 'dev'" in ran.err
+
+
+async def test_the_users_own_configuration_is_the_default_and_never_one_of_the_working_directory(
+    team: Simulator, tmp_path: Path
+) -> None:
+    write_profiles(tmp_path / "home/config/config.yaml", team.base_url)
+    (tmp_path / "config.yaml").write_text("not: one")
+    ran = await massgen(QUESTION, env={"OPENAI_API_KEY": "sk-0123456789"})
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+    assert "embedded" not in ran.err
+
+
+# --- context ---------------------------------------------------------------------------------------------------------
+
+
+async def test_context_is_read_from_files_and_from_stdin(config: str, team: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes(b"\x89PNG\r\n\x1a\n...")
+    options = ("--context", "-", "--context", "p.txt")
+    ran = await massgen("-c", config, *options, QUESTION, stdin=b"+++ b/main.c")
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+    text, image = team.calls[0].body["messages"][1]["content"]
+    assert '<file name="stdin">\n+++ b/main.c\n</file>' in text["text"]
+    assert image["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgouLi4="
+    assert "iVBOR" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--context", "none.txt"), "context file none.txt: No such file or directory"),
+        (("--context", "."), "context file .: Is a directory"),
+        (("--context", "-", "--context", "-"), "stdin can be read only once"),
+        (("-o", "no/where.txt"), "no/where.txt: the output file cannot be written: No such file or directory"),
+        (("--model", "gpt-5"), "--config and --model, --backend, --base-url or --system-message do not go together"),
+        (("--json", "--format", "json"), "--json and --format do not go together"),
+        (("-q", "-v"), "--quiet and --verbose or --debug do not go together"),
+        (("--no-display", "--debug"), "--no-display and --verbose or --debug do not go together"),
+        (("--timeout", "0"), "--timeout 0: expected seconds, more than 0"),
+        (("--timeout", "nan"), "--timeout nan: expected seconds, more than 0"),
+        (("--timeout", "soon"), "'soon' is not a valid float"),
+        (("--format", "pdf"), "'pdf' is not one of"),
+        (("--backend", ""), "Invalid value for '--backend': it is empty"),
+        (("--model", "m", "--model", ""), "Invalid value for '--model': it is empty"),
+    ],
+)
+async def test_options_that_cannot_be_followed_are_refused_before_anything_is_spent(
+    config: str, team: Simulator, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    ran = await massgen("-c", config, *options, QUESTION)
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+    assert team.calls == []
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--context", "-"), "stdin can be read only once"),
+        (("--context", "-", "-"), "stdin can be read only once"),
+        (("--profile-name", "dev", "--model", "gpt-5", "q"), "A profile is part of a file"),
+        (("--config", "", "q"), "Invalid value for '-c' / '--config': it is empty"),
+        (("--system-message", "Be brief.", "q"), "no model is named"),
+        (("--model", "llama3", "q"), "the name 'llama3' does not say who serves this model"),
+        (("--backend", "opnai", "--model", "x", "q"), "did you mean 'openai'?"),
+        (("--model", "gpt-5", "q"), "OPENAI_API_KEY"),
+    ],
+)
+async def test_a_team_that_is_not_clear_is_refused(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    ran = await massgen(*arguments, stdin=b"q")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert words in ran.err
+    assert not (tmp_path / "home").exists()
 
 
 HELP = "import sys; from massgen.cli import run; run(['--help']); print(*sys.modules, file=sys.stderr)"

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from rich.cells import cell_len
 from rich.color import ColorType
 from rich.console import Console
 
-from massgen.display import NoView, PlainView, open_display
-from massgen.events import Evaluated, Informed, Presented, Reprompted, Stopped, TurnFailed
+from massgen.display import Mode, NoView, PlainView, open_display
+from massgen.events import Evaluated, Informed, Presented, Reprompted, Said, Spent, Stopped, TurnFailed
 from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
-from massgen.messages import TextDelta
+from massgen.messages import Message, Text, TextDelta, ToolCall
 from massgen.view import View
 from tests import pictures
 from tests.facts import START, Run, answering, presenting, troubled, voting, whole
@@ -173,9 +174,9 @@ def test_a_narrower_terminal_breaks_the_old_frame_into_more_rows() -> None:
     assert frame.rows(20) > frame.rows(79) > frame.rows(80)
 
 
-def plain(run: Run, session: str = "") -> list[str]:
+def plain(run: Run, session: str = "", mode: Mode = "auto") -> list[str]:
     stream = io.StringIO()
-    with open_display("auto", stream, clock=lambda: run.at, session=session) as display:
+    with open_display(mode, stream, clock=lambda: run.at, session=session) as display:
         assert isinstance(display, PlainView)
         for recorded in run.facts:
             display.fact(recorded)
@@ -224,6 +225,35 @@ def test_what_goes_wrong_is_worth_a_line_too() -> None:
         "alice checked the final answer: submit: it is right",
         "stopped: timeout",
     ]
+
+
+def test_verbose_lines_tell_when_every_turn_and_every_call_too() -> None:
+    run = answering(2)
+    turn = run.turns["alice"]
+    call = ToolCall("c", "new_answer", '{"content": "Canberra.\\u001b"}')
+    run.add(Said("alice", turn, Message("assistant", (Text("I know\n\x1bthis."), call))))
+    run.add(Spent("alice", turn, "gpt-5", 1200, 25, 0.0012, 1.25))
+    run.add(Spent("bob", run.turns["bob"], "own", 7, 5, None, 61.0))
+    run.add(Informed("alice", turn, {"agent1": (1,), "agent2": (2,)}))
+    run.add(TurnFailed("bob", run.turns["bob"], "error", "HTTP 401"))
+    lines = plain(run, mode="verbose")[:-2]
+    assert [line[11:] for line in lines[1:]] == [
+        "alice begins turn: answer",
+        "bob begins turn: answer",
+        'alice said: I know this. new_answer {"content": "Canberra.\\u001b"}',
+        "alice called gpt-5: 1,200 tokens in, 25 out, 1.2 s, $0.0012",
+        "bob called own: 7 tokens in, 5 out, 1 m 01 s",
+        "alice was shown what changed: 2 answers now",
+        "bob failed: HTTP 401",
+    ]
+    assert all(re.fullmatch(r" +\d+\.\d s  \S.*", line) for line in lines)
+    times = [float(line.split()[0]) for line in lines]
+    assert times == sorted(times)
+    assert times[0] == 0.0
+
+
+def test_a_long_sessions_name_is_told_in_full() -> None:
+    assert plain(answering(1), "/home/user/" + "x" * 200)[-1].endswith("session /home/user/" + "x" * 200)
 
 
 def test_nothing_is_shown_where_nothing_is_wanted_or_nowhere_to_show_it() -> None:

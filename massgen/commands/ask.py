@@ -81,7 +81,7 @@ class _Asking:
         check_question(question)
         loaded = self._loaded()
         if options.debug:
-            _log_to_stderr(self.redact)
+            _log_to_stderr(self.redact, loaded)
         gc.enable()
         signal.signal(signal.SIGTERM, _interrupt)
         with self.stack:
@@ -202,9 +202,10 @@ def _why(result: "Result") -> str:
     return f"{cause}; {kind}{reasons}\n  session: {result.session}"
 
 
-def _log_to_stderr(redact: Callable[[str], str]) -> None:
+def _log_to_stderr(redact: Callable[[str], str], loaded: "Loaded") -> None:
     """Our package's logging in full and others' warnings, without secrets and each record bounded."""
     import logging
+    import platform
 
     from massgen.view import safe
 
@@ -215,7 +216,10 @@ def _log_to_stderr(redact: Callable[[str], str]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Safe("%(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
-    logging.getLogger("massgen").setLevel(logging.DEBUG)
+    ours = logging.getLogger("massgen")
+    ours.setLevel(logging.DEBUG)
+    ours.debug("massgen %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+    ours.debug("configuration %s, profile %r: %s", loaded.files, loaded.profile, loaded.source)
 
 
 class _Lines:

@@ -81,15 +81,24 @@ _CONTRADICTIONS = (
 )
 
 
+def _given(
+    context: click.Context, option: click.Parameter, value: str | tuple[str, ...] | None
+) -> str | tuple[str, ...]:
+    """An empty value is a variable that was not set: it must not choose the default, which may cost money."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("it is empty")
+    return "" if value is None else value
+
+
 _OPTIONS = (
-    click.option("-c", "--config", default="", metavar="FILE", help="The team: a YAML file, or @examples/NAME."),
-    click.option("--profile-name", default="", metavar="NAME", help="The file's profile to use (default: $MASSGEN_PROFILE)."),
-    click.option("--model", multiple=True, metavar="NAME", help="Ask this model, without a file. Again for a team; N models cost 2N+1 calls or more."),
-    click.option("--backend", default="", metavar="TYPE", help="Who serves it, where its name does not say so as gpt-..., claude-... and TYPE/NAME do."),
-    click.option("--base-url", default="", metavar="URL", help="Where it is served; without --backend by any OpenAI-compatible server."),
-    click.option("--system-message", default="", metavar="TEXT", help="Its own instructions."),
-    click.option("--context", multiple=True, metavar="FILE", help="A text or an image that goes with the question; - is stdin. Repeatable."),
-    click.option("-o", "--output", default="", metavar="FILE", help="Write to this file instead of to stdout."),
+    click.option("-c", "--config", callback=_given, metavar="FILE", help="The team: a YAML file, or @examples/NAME."),
+    click.option("--profile-name", callback=_given, metavar="NAME", help="The file's profile to use (default: $MASSGEN_PROFILE)."),
+    click.option("--model", multiple=True, callback=_given, metavar="NAME", help="Ask this model, without a file. Again for a team; N models cost 2N+1 calls or more."),
+    click.option("--backend", callback=_given, metavar="TYPE", help="Who serves it, where its name does not say so as gpt-..., claude-... and TYPE/NAME do."),
+    click.option("--base-url", callback=_given, metavar="URL", help="Where it is served; without --backend by any OpenAI-compatible server."),
+    click.option("--system-message", callback=_given, metavar="TEXT", help="Its own instructions."),
+    click.option("--context", multiple=True, callback=_given, metavar="FILE", help="A text or an image that goes with the question; - is stdin. Repeatable."),
+    click.option("-o", "--output", callback=_given, metavar="FILE", help="Write to this file instead of to stdout."),
     click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), help="The answer alone (text), with question and origin, or the result as JSON."),
     click.option("--json", "as_json", is_flag=True, help="Print the run's facts as JSON lines instead of the answer."),
     click.option("--timeout", type=float, metavar="SECONDS", help="End after so long, with the best answer so far."),
