@@ -12,7 +12,7 @@ import pytest
 from google.genai import errors
 
 from tests import providers
-from tests.providers import Limits, Policy, Script, Simulator, fault, say
+from tests.providers import Limits, Script, Simulator, fault, say
 from tests.providers.clients import CLIENTS, talking
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession")  # by google-genai
@@ -136,14 +136,14 @@ async def test_google_says_when_to_try_again_in_the_body() -> None:
 
 
 async def test_limits_are_told_with_every_reply() -> None:
-    policy: Policy = lambda _: say("x", limits=Limits())  # noqa: E731
-    async with talking("chat", policy) as (client, _):
+    reply = say("x", limits=Limits())
+    async with talking("chat", lambda _: reply) as (client, _):
         raw = client.sdk.chat.completions.with_raw_response
         for stream in (False, True):
             told = await raw.create(model="m", messages=[{"role": "user", "content": "Why?"}], stream=stream)
             assert told.headers["x-ratelimit-remaining-requests"] == "49"
             await told.http_response.aclose()
-    async with talking("messages", policy) as (client, _):
+    async with talking("messages", lambda _: reply) as (client, _):
         raw = client.sdk.messages.with_raw_response
         told = await raw.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "Why?"}])
         assert told.headers["anthropic-ratelimit-tokens-reset"].endswith("Z")

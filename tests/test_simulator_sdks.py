@@ -148,6 +148,22 @@ async def told(wire: str, stream: bool) -> Any:
     return (await heard(wire, SEARCHED, stream=stream)).whole
 
 
+OFFERS: dict[str, tuple[dict[str, Any], str]] = {
+    "responses": ({"tools": [{"type": "web_search"}]}, "web_search"),
+    "messages": ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search_20250305"),
+    "gemini": ({"tools": [{"google_search": {}}]}, "googleSearch"),
+}
+
+
+@pytest.mark.parametrize("wire", OFFERS)
+async def test_a_policy_is_told_the_providers_own_tools_by_their_names_there(wire: str) -> None:
+    offer, name = OFFERS[wire]
+    async with talking(wire, lambda _: say("x")) as (client, simulator):
+        await client.ask("Why?", **offer)
+        assert simulator.calls[0].call.hosted == (name,)
+        assert not simulator.calls[0].call.tools
+
+
 @streamed_or_not
 async def test_openais_own_tools_are_items_of_the_output(stream: bool) -> None:
     search, code, message = (await told("responses", stream)).output

@@ -45,28 +45,42 @@ def parse(asked: Asked) -> Call:
     )
 
 
+_MODERN = re.compile(r"claude-(opus-4-[7-9]|[a-z]+-[5-9])")
+"""Models without sampling settings, which decide themselves how much they think."""
+
+
 def _check_settings(body: Mapping[str, Any]) -> None:
-    temperature, thinking = body.get("temperature"), body.get("thinking") or {}
-    need(temperature is None or 0 <= temperature <= 1, "temperature: range: 0..1")
-    need(
-        temperature is None or "top_p" not in body,
-        "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
-    )
+    modern = _MODERN.match(body["model"])
+    set_ = [
+        name for name in ("temperature", "top_p", "top_k") if name in body and (name, body[name]) != ("temperature", 1)
+    ]
+    need(0 <= body.get("temperature", 1) <= 1, "temperature: range: 0..1")
+    need(not (modern and set_), f"`{''.join(set_[:1])}` is deprecated for this model.")
+    need("temperature" not in body or "top_p" not in body, _EITHER)
     need(body.get("tools") or "tool_choice" not in body, "tool_choice: may only be specified while providing tools")
     output = (body.get("output_config") or {}).get("format") or {}
     schema = output.get("schema") or {}
-    need(
-        schema.get("type") != "object" or schema.get("additionalProperties") is False,
-        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
-    )
-    if thinking.get("type") != "enabled":
-        return
-    budget = thinking["budget_tokens"]
+    need(schema.get("type") != "object" or schema.get("additionalProperties") is False, _OPEN)
+    thinking = body.get("thinking") or {}
+    if thinking.get("type") == "enabled":
+        need(not modern, _ADAPTIVE)
+        _check_thinking(body, thinking["budget_tokens"])
+
+
+def _check_thinking(body: Mapping[str, Any], budget: int) -> None:
     need(budget >= 1024, "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
     need(budget < body["max_tokens"], "`max_tokens` must be greater than `thinking.budget_tokens`.")
-    need(temperature in (None, 1), "`temperature` may only be set to 1 when thinking is enabled.")
+    need(body.get("temperature", 1) == 1, "`temperature` may only be set to 1 when thinking is enabled.")
     forced = (body.get("tool_choice") or {}).get("type") in ("any", "tool")
     need(not forced, "Thinking may not be enabled when tool_choice forces tool use.")
+
+
+_EITHER = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+_OPEN = "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+_ADAPTIVE = (
+    '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and "output_config.effort" to '
+    "control thinking behavior."
+)
 
 
 def _tools(tools: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
