@@ -33,7 +33,11 @@ def schema() -> dict[str, Any]:
             each["description"] = told[f"{name}.{key}"]
     del sections["Config"]
     single = {"$ref": "#/$defs/AgentConfig", "description": _SINGLE}
-    layer = {**top, "properties": {**top["properties"], "agent": single}, "not": {"required": ["agent", "agents"]}}
+    layer = {
+        **top,
+        "properties": {**top["properties"], "agent": single},
+        "not": {"type": "object", "required": ["agent", "agents"]},
+    }
     profile = {**layer, "type": ["object", "null"], "description": "Changes to the configuration."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

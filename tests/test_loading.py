@@ -12,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from massgen.backends.providers import PROVIDERS
-from massgen.config import AgentConfig, BackendConfig, Config, OrchestratorConfig, TimeoutSettings
+from massgen.config import (
+    AgentConfig,
+    BackendConfig,
+    Config,
+    CoordinationConfig,
+    OrchestratorConfig,
+    ReasoningConfig,
+    TextConfig,
+    TimeoutSettings,
+    UiConfig,
+)
 from massgen.errors import ConfigError, Exit
 from massgen.loading import MAX_PROBLEMS, Loaded, load, parse
 
@@ -201,18 +211,22 @@ def test_aliases_may_be_used(tmp_path):
 WRONG: list[Any] = [None, True, 7, 1.5, "text", [1], {"a": 1}]
 
 
-def _fields() -> list[tuple[str, ...]]:
+def fields_of_config() -> list[tuple[str, ...]]:
     shapes: dict[tuple[str, ...], type[Any]] = {
         (): Config,
         ("agents", "0"): AgentConfig,
         ("agents", "0", "backend"): BackendConfig,
+        ("agents", "0", "backend", "reasoning"): ReasoningConfig,
+        ("agents", "0", "backend", "text"): TextConfig,
         ("orchestrator",): OrchestratorConfig,
+        ("orchestrator", "coordination"): CoordinationConfig,
         ("timeout_settings",): TimeoutSettings,
+        ("ui",): UiConfig,
     }
     return [(*path, name) for path, model in shapes.items() for name in model.model_fields]
 
 
-def _with(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     data: dict[str, Any] = {"agents": [{"id": "a", "backend": {**BACKEND}}]}
     at: Any = data
     for step in path[:-1]:
@@ -230,11 +244,11 @@ def _refusal(data: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize("path", _fields(), ids=".".join)
+@pytest.mark.parametrize("path", fields_of_config(), ids=".".join)
 def test_a_value_of_the_wrong_type_is_told_with_its_place(path):
     """Of these, no field takes more than three: `system_message` text, `seed` numbers and null, `extra_body` mappings."""
     shown = ".".join(path).replace(".0", "[0]")
-    refusals = [refusal for value in WRONG if (refusal := _refusal(_with(path, value)))]
+    refusals = [refusal for value in WRONG if (refusal := _refusal(with_value(path, value)))]
     assert len(refusals) >= len(WRONG) - 3
     assert all(f"config: {shown}" in refusal for refusal in refusals)
 
@@ -395,6 +409,21 @@ def test_data_that_contains_itself_or_objects_is_refused():
     for data, why in [(circle, "contains itself"), ({"agents": [object()]}, "is not text"), ({1: 2}, "1: unknown key")]:
         with pytest.raises(ConfigError, match=why):
             parse(data)
+
+
+def test_a_role_stands_for_its_instructions_which_go_before_the_agents_own():
+    team = [{"role": "critic"}, {"role": "own", "system_message": "Be brief."}, {"role": "writer"}, {}]
+    data = {"roles": {"own": "Be kind.", "writer": "Rhyme."}, "agents": [{**each, "backend": BACKEND} for each in team]}
+    config = parse(data).config
+    told = [config.instructions(agent) for agent in config.agents]
+    assert told[0].startswith("You are a critic.")
+    assert told[1:] == ["Be kind.\n\nBe brief.", "Rhyme.", ""]
+
+
+@pytest.mark.parametrize(("role", "hint"), [("critc", "did you mean 'critic'?"), ("zzz", "known: analyst, critic, ")])
+def test_a_role_that_is_not_there_is_told_with_the_nearest_or_all(refused, role, hint):
+    (line,) = refused(f"{GOOD}    role: {role}\n")
+    assert line.startswith(f"team.yaml:7:5 agents[0].role: no role is called {role!r}; {hint}")
 
 
 # --- one truth about defaults ---

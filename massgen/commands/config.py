@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from massgen import examples
+from massgen.commands.migrate import migrate
 from massgen.console import put, tell
 from massgen.errors import ConfigError, Exit, Problem, UsageError
 from massgen.loading import Loaded, load
@@ -20,6 +21,9 @@ _PROFILE = click.option(
 @click.group()
 def command() -> None:
     """Check configurations and show what they come to."""
+
+
+command.add_command(migrate)
 
 
 @command.command()
