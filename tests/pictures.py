@@ -31,6 +31,7 @@ def svg(frame: Frame, width: int, theme: TerminalTheme) -> str:
     )
     console.print(frame, end="")
     drawn = console.export_svg(title="massgen", theme=theme, unique_id="massgen")
+    drawn = drawn.replace("<svg ", '<svg xml:space="preserve" ', 1)  # else some viewers drop the space before a text
     return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import re
 import struct
 import termios
 from collections.abc import AsyncGenerator
@@ -95,8 +96,35 @@ async def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
     assert "m1 answered" in shown.text
 
 
-async def test_an_answer_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    shown, _ = await seen(tmp_path, Team(final="It is \x1b]0;owned\x07\x1b[2JParis.\x9b31m"), TERM="dumb")
+HOSTILE = "It is \x1b]0;owned\x07\x1b[2J\x1b[?1049h\u202eParis.\u2066\x9b31m"
+
+
+async def test_an_answer_cannot_steer_a_dumb_terminal(tmp_path: Path) -> None:
+    shown, _ = await seen(tmp_path, Team(final=HOSTILE), TERM="dumb")
     assert "Paris." in shown.text
     assert b"\x1b" not in shown.raw
     assert b"\x07" not in shown.raw
+
+
+async def test_an_answer_cannot_steer_a_terminal_that_shows_the_team_at_work(tmp_path: Path) -> None:
+    shown, _ = await seen(tmp_path, Team(final=HOSTILE))
+    assert shown.text.startswith("massgen What is it?")
+    assert shown.text.endswith("Paris.")
+    assert shown.screen.title == ""
+    assert not shown.screen.cursor.hidden
+    assert not any(control in shown.raw for control in (b"\x07", b"\x1b]", b"\x1b[2J", b"1049", b"\xc2\x9b"))
+    assert not any(mark in shown.raw.decode() for mark in "\u202e\u2066")
+
+
+async def test_colours_are_left_out_where_they_are_not_wanted(tmp_path: Path) -> None:
+    shown, code = await seen(tmp_path, Team(final="It is Paris."), NO_COLOR="1", COLORTERM="truecolor")
+    assert code == Exit.ANSWER
+    assert b"\x1b[1m" in shown.raw
+    assert not re.search(rb"\x1b\[[\d;]*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]", shown.raw)
+
+
+async def test_a_terminal_without_utf8_gets_ascii(tmp_path: Path) -> None:
+    shown, code = await seen(tmp_path, Team(final="It is Paris."), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert code == Exit.ANSWER
+    assert shown.raw.isascii()
+    assert shown.text.endswith("It is Paris.")
