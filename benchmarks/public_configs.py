@@ -5,7 +5,7 @@ python -m benchmarks.public_configs FOLDER [--structures FILE]
 
 import argparse
 import json
-import tempfile
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,6 @@ PROSE = ("system_message", "description", "planning_mode_instruction", "task", "
 class Fate:
     """What became of a configuration."""
 
-    file: str
     refused: Sequence[str]
     """The problems it is refused with."""
     nameless: Sequence[str]
@@ -35,26 +34,19 @@ class Fate:
     """The problems after it was migrated."""
 
 
-class AnyVariable(dict[str, str]):
-    """An environment in which every variable is set."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return "" if name == "MASSGEN_PROFILE" else "http://localhost/v1"
-
-
 def fate(file: Path) -> Fate:
     refused = problems(file)
-    migrated = migrate(file)
-    with tempfile.NamedTemporaryFile(suffix=".yaml") as new:
-        new.write(migrated.text.encode())
-        new.flush()
-        left = problems(Path(new.name))
-    return Fate(str(file), [*map(str, refused)], [str(each) for each in refused if nameless(each)], [*map(str, left)])
+    left = migrate(file).problems
+    return Fate(
+        [*map(str, refused)], [str(each) for each in refused if nameless(each)], [f"{file}{each}" for each in left]
+    )
 
 
 def problems(file: Path) -> Sequence[Problem]:
+    """What loading says; variables that it names are set."""
+    env = dict.fromkeys(re.findall(r"\$\{(\w+)\}", file.read_text()), "http://localhost/v1")
     try:
-        load(file, AnyVariable())
+        load(file, env)
     except ConfigError as error:
         return error.details
     return ()

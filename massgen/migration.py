@@ -2,7 +2,6 @@
 
 The text is edited, not written anew: its order, comments and layout stay the user's."""
 
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ from massgen.yaml_edit import ALIAS, Editor, Pair, Pairs, compose, find
 from massgen.yaml_tree import dotted, read
 
 _untyped: Any = yaml
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECTIONS: Mapping[str, Where] = {
     "top": (),
     "agent": ("agents", 0),
@@ -58,6 +56,8 @@ class Migrated:
 def migrate(path: Path) -> Migrated:
     """The configuration in the file `path` as one of ours. Raises `ConfigError` where that cannot be read at all."""
     read(path)  # refuses what is too large or too deep for the parser that knows where everything ends
+    if not path.is_file():
+        raise ConfigError([f"{path}: a pipe or device; only a file can be migrated"])
     text = path.read_bytes().decode()
     edited, changes = rewrite(text)
     return Migrated(edited, changes, _problems(edited, path))
@@ -75,17 +75,23 @@ def rewrite(text: str) -> tuple[str, tuple[Change, ...]]:
 
 
 def _problems(text: str, path: Path) -> tuple[Problem, ...]:
-    """What loading `text` in the place of `path` says. Variables that are not set here may be so where it is used."""
-    env = {**dict.fromkeys(_VARIABLE.findall(text), "http://localhost/v1"), **environment()}
+    """What loading `text` in the place of `path` says."""
     with _beside(path) as file:
         file.write(text.encode())
         file.flush()
         try:
-            load(Path(file.name), env)
+            load(Path(file.name), _Elsewhere(environment()))
         except ConfigError as error:
             own = (replace(each, file="" if each.file == file.name else each.file) for each in error.details)
             return tuple(own)
     return ()
+
+
+class _Elsewhere(dict[str, str]):
+    """The environment of whoever uses the configuration: there, variables that are not set here are."""
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        return super().get(key) or ("" if key == "MASSGEN_PROFILE" else "http://localhost/v1")
 
 
 def _beside(path: Path) -> Any:
@@ -197,7 +203,8 @@ class _Walk:
             self._refused |= {(*path, *place): why for place, why in _unsupported(kind, data).items()}
 
     def _change(self, key: yaml.Node, path: Where, what: str) -> Change:
-        return Change(key.start_mark.line + 1, dotted(path), what)
+        printable = "".join(each if each.isprintable() else " " for each in what)
+        return Change(key.start_mark.line + 1, dotted(path), printable)
 
 
 def _known(where: str) -> list[str]:
@@ -205,7 +212,8 @@ def _known(where: str) -> list[str]:
 
 
 def _word(value: yaml.Node) -> str:
-    return str(value.value).lower() if isinstance(value, yaml.ScalarNode) and value.tag != ALIAS else ""
+    """The scalar `value` as YAML means it; empty if it is none."""
+    return str(_data(value)).lower() if isinstance(value, yaml.ScalarNode) and value.tag != ALIAS else ""
 
 
 def _unsupported(kind: str, backend: dict[str, Any]) -> dict[tuple[str, ...], str]:

@@ -83,20 +83,33 @@ class Editor:
         if (flow := self._flow(node)) is not None:
             self._out_of_flow(pairs, gone, self._line_start(flow))
             return
-        for place, why in gone.items():
-            key, value = pairs[place]
-            start, end = self._line_start(_start(key)), self._line_end(self._end(value))
-            indent = " " * key.start_mark.column
-            self._edits.append((start, end, self._comment(why, self._text[_start(key) : end], indent)))
+        for first, last, why in self._runs(pairs, gone):
+            begin = _start(pairs[first][0])
+            start, end = self._line_start(begin), self._line_end(self._end(pairs[last][1]))
+            indent = " " * pairs[first][0].start_mark.column
+            lines = [line.removeprefix(indent) for line in self._text[begin:end].splitlines()]
+            self._edits.append((start, end, self._comment(why, lines, start)))
         dash = self._text[self._line_start(_start(pairs[0][0])) : _start(pairs[0][0])]
         if 0 in gone and dash.strip():
             heir = _start(next(key for place, (key, _) in enumerate(pairs) if place not in gone))
             self._edits.append((self._line_start(heir), heir, dash))
 
+    def _runs(self, pairs: Pairs, gone: Mapping[int, Sequence[Reason]]) -> list[tuple[int, int, Sequence[Reason]]]:
+        """Pairs that go, first and last of each run that stands together and goes for the same reasons."""
+        runs: list[tuple[int, int, Sequence[Reason]]] = []
+        for place, why in gone.items():
+            first, last, before = runs[-1] if runs else (0, -1, why)
+            if runs and last == place - 1 and self._together(pairs[last], pairs[place]) and _said(before) == _said(why):
+                runs[-1] = first, place, [*before, *why]
+            else:
+                runs.append((place, place, why))
+        return runs
+
+    def _together(self, above: Pair, below: Pair) -> bool:
+        return not self._text[self._end(above[1]) : _start(below[0])].strip()
+
     def _out_of_flow(self, pairs: Pairs, gone: Mapping[int, Sequence[Reason]], above: int) -> None:
         """A comment cannot stand within `{...}` on one line: it goes above the line where that begins."""
-        line = self._text[above : self._line_end(above)]
-        indent = line[: len(line) - len(line.lstrip(" "))]
         last = max(place for place in range(len(pairs)) if place not in gone)
         for place, why in gone.items():
             start, end = _start(pairs[place][0]), self._end(pairs[place][1])
@@ -104,17 +117,23 @@ class Editor:
                 end = _start(pairs[place + 1][0])
             else:
                 start = self._end(pairs[place - 1][1])
-            comment = self._comment(why, self._text[start:end].strip(", \t\r\n"), indent)
+            comment = self._comment(why, self._text[start:end].strip(", \t\r\n").splitlines(), above)
             self._edits += (above, above, comment + self._newline), (start, end, "")
 
-    def _comment(self, why: Sequence[Reason], old: str, indent: str) -> str:
-        """The reasons, one line each, and the old lines, all as comments."""
+    def _comment(self, why: Sequence[Reason], old: Sequence[str], start: int) -> str:
+        """The reasons, one line each, and the `old` lines, all as comments as far right as the line at `start`: further
+        right they would be text of a block scalar above it."""
         keys_by_reason: dict[str, list[str]] = {}
         for key, reason in why:
             keys_by_reason.setdefault(reason, []).append(key)
-        reasons = [f"# massgen: {', '.join(names)}: {reason}" for reason, names in keys_by_reason.items()]
-        lines = [f"# {line.removeprefix(indent)}".rstrip() for line in old.splitlines()]
-        return self._newline.join(f"{indent}{line}" for line in (*reasons, *lines))
+        several = len(keys_by_reason) > 1
+        reasons = [
+            f"massgen: {', '.join(names)}: {reason}" if several else f"massgen: {reason}"
+            for reason, names in keys_by_reason.items()
+        ]
+        line = self._text[start : self._line_end(start)]
+        indent = line[: len(line) - len(line.lstrip(" "))]
+        return self._newline.join(f"{indent}# {each}".rstrip() for each in (*reasons, *old))
 
     def _flow(self, node: yaml.Node) -> int | None:
         """Where the outermost `{...}` or `[...]` around `node` begins; None if it is in none."""
@@ -143,6 +162,10 @@ def _flows(node: yaml.Node) -> Iterator[tuple[int, int]]:
     else:
         for child in _children(node):
             yield from _flows(child)
+
+
+def _said(reasons: Sequence[Reason]) -> set[str]:
+    return {reason for _, reason in reasons}
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
