@@ -124,7 +124,7 @@ def test_silent_servers_are_waited_for_together_and_not_for_long() -> None:
     with silent() as address:
         began = time.monotonic()
         assert types(dict.fromkeys(NO_SERVERS, address)) == ["local"]
-        assert time.monotonic() - began < 2.5 * ANSWER_SECONDS + 1
+        assert time.monotonic() - began < 10 * ANSWER_SECONDS
 
 
 def test_the_variable_that_is_missing_is_the_first_of_its_provider() -> None:

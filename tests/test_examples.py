@@ -15,7 +15,7 @@ NAMES = examples.names()
 def needs(name: str) -> set[str]:
     """The variables a template, and what it extends, takes its values from."""
     body = "".join(line for line in examples.path(name).read_text().splitlines(True) if not line.startswith("#"))
-    below = re.findall(r"^extends: (?:@examples/)?(\S+)", body, re.MULTILINE)
+    below = re.findall(r"^extends: \"?(?:@examples/)?([\w./-]+)", body, re.MULTILINE)
     return {*re.findall(r"\$\{(\w+)\}", body)}.union(*map(needs, below))
 
 
@@ -77,3 +77,16 @@ def test_only_the_exact_name_of_a_template_is_one(name):
 @pytest.mark.parametrize("given", ["team.yaml", "examples/quickstart.yaml", "@quickstart", "", "@examples"])
 def test_anything_else_is_left_to_be_a_file(given):
     assert examples.find(given) is None
+
+
+def test_a_header_ends_where_the_configuration_begins():
+    text = "# Purpose: to show\n#          two lines.\n# Needs: nothing\n# A remark.\n# Cost: free\nagents: # Try: no\n"
+    head = examples.parse_header(text)
+    assert head == examples.Header(purpose="to show two lines.", needs="nothing")
+    assert examples.parse_header("") == examples.parse_header("# Purpose: to show".lower()) == examples.Header()
+    assert examples.parse_header("# Purpose: all of it") == examples.Header(purpose="all of it")
+
+
+def test_the_header_of_no_template_is_refused():
+    with pytest.raises(UsageError, match="no template is called"):
+        examples.header("../README")

@@ -25,8 +25,12 @@ def written(tmp_path: Path) -> Path:
     return tmp_path / "home" / "config" / "config.yaml"
 
 
-async def test_without_a_terminal_the_flags_that_would_do_are_named(tmp_path: Path) -> None:
-    ran = await massgen("init")
+CLOSED = "import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, '-m', 'massgen', 'init'])"
+
+
+@pytest.mark.parametrize("program", [("-m", "massgen", "init"), ("-c", CLOSED)])
+async def test_without_a_terminal_the_flags_that_would_do_are_named(tmp_path: Path, program: tuple[str, ...]) -> None:
+    ran = await massgen(program=program)
     assert (ran.code, ran.out) == (Exit.USAGE, "")
     assert "there is no terminal to ask on" in ran.err
     assert all(flag in ran.err for flag in ("--backend", "--model", "--agents", "--output", "--question", "--yes"))
@@ -100,6 +104,26 @@ async def test_a_provider_without_a_key_is_configured_and_the_way_to_a_key_told(
     assert ran.code == Exit.ANSWER
     assert "set GEMINI_API_KEY before you ask, in the environment or in a file .env" in ran.err
     assert "https://aistudio.google.com/apikey" in ran.err
+
+
+async def test_an_address_in_a_variable_stays_there(tmp_path: Path) -> None:
+    env = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com", "AZURE_API_KEY": KEY, **NO_SERVERS}
+    ran = await massgen("init", "--backend", "azure_openai", "--model", "m", "--output", "team.yaml", env=env)
+    assert ran.code == Exit.ANSWER
+    text = (tmp_path / "team.yaml").read_text()
+    assert "Needs: the variables AZURE_OPENAI_ENDPOINT and AZURE_API_KEY, in the environment" in text
+    backend = load(tmp_path / "team.yaml", env).config.agents[0].backend
+    assert backend.base_url == "https://mine.openai.azure.com"
+    assert backend.api_key
+    assert backend.api_key.get_secret_value() == KEY
+    assert KEY not in text
+
+
+async def test_a_server_that_does_not_run_yet_is_configured_and_told(tmp_path: Path) -> None:
+    ran = await massgen("init", "--backend", "lmstudio", "--output", "team.yaml", env=NO_SERVERS)
+    assert ran.code == Exit.ANSWER
+    assert "LM Studio lists no model now: start it, and load one, before you ask" in ran.err
+    assert "\n      model:" not in (tmp_path / "team.yaml").read_text()
 
 
 BUSY = "import sys; sys.modules['xllamacpp'] = None; from massgen.cli import run; sys.exit(run(sys.argv[1:]))"

@@ -76,7 +76,8 @@ def command(context: click.Context, /, *, yes: bool, **_: object) -> int:
     from massgen.loading import environment
 
     said = {name: value for name, value in context.params.items() if name != "yes"}
-    given = Given(**said, asking=not yes and sys.stdin.isatty() and sys.stderr.isatty())
+    terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    given = Given(**said, asking=terminal and not yes)
     if not (yes or given.asking or given.backend):
         raise UsageError("there is no terminal to ask on", fix=_FLAGS)
     env = environment()
@@ -157,8 +158,10 @@ def _base_url(provider: "Provider", given: Given, env: Mapping[str, str]) -> str
     """The address that must be written: most are known by the provider, or by a variable."""
     from massgen.backends.providers import resolve_base_url
 
-    if given.base_url or not provider.needs_base_url or any(env.get(name) for name in provider.url_variables):
+    if given.base_url or not provider.needs_base_url:
         return given.base_url
+    if name := next((name for name in provider.url_variables if env.get(name)), ""):
+        return f"${{{name}}}"
     return _asked(given, "Address (http://HOST:PORT/v1)", "", lambda typed: resolve_base_url(provider, typed, env))
 
 
@@ -219,6 +222,8 @@ def _carry_out(plan: Plan, env: Mapping[str, str]) -> int:
     if missing := discovery.missing_key(plan.provider, env):
         page = plan.provider.key_page
         tell(f"massgen: set {missing} before you ask, in the environment or in a file .env; make a key at {page}")
+    if plan.provider.lists_models and not plan.model:
+        tell(f"massgen: {plan.provider.title} lists no model now: start it, and load one, before you ask")
     if not plan.question:
         tell(f"massgen: then ask: {_call(plan)}")
         return 0
@@ -285,5 +290,6 @@ def _needs(plan: Plan) -> str:
 
         return f'pip install "massgen[local]" and, once, a download of {find(plan.model).size / 1e6:,.0f} MB.'
     if plan.variable:
-        return f"the variable {plan.variable}, in the environment or in a file .env."
+        names = [plan.base_url[2:-1], plan.variable] if plan.base_url.startswith("$") else [plan.variable]
+        return f"the variable{'s' if names[1:] else ''} {' and '.join(names)}, in the environment or in a file .env."
     return f"{plan.provider.title} running."
