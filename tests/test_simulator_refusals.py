@@ -250,6 +250,13 @@ async def test_a_call_without_any_key_is_refused_where_the_provider_does(path: s
         assert status == refused
 
 
+async def test_messages_take_the_form_of_the_reply_as_a_field_only_in_its_beta() -> None:
+    body = {**MESSAGES, "output_format": {"type": "json_schema", "schema": {**OBJECT, "additionalProperties": False}}}
+    for beta, wanted in ({}, 400), ({"anthropic-beta": "structured-outputs-2025-11-13"}, 200):
+        async with asked(ROOT["messages"], body, {**HEADERS, **beta}) as (status, _):
+            assert status == wanted
+
+
 async def test_azure_finds_nothing_without_its_version() -> None:
     async with asked("/openai/deployments/m/chat/completions", CHAT) as (status, body):
         assert (status, body) == (404, {"error": {"code": "404", "message": "Resource not found"}})

@@ -26,19 +26,19 @@ def parse(asked: Asked) -> Call:
     need("anthropic-version" in asked.headers, "anthropic-version: header is required")
     for name in ("model", "max_tokens", "messages"):
         need(name in body, f"{name}: Field required")
-    need(not (extra := unknown(body, FIELDS)), f"{extra}: Extra inputs are not permitted")
+    before = {"output_format"} if "structured-outputs-" in asked.headers.get("anthropic-beta", "") else set()
+    need(not (extra := unknown(body, FIELDS | before)), f"{extra}: Extra inputs are not permitted")
     need(body["max_tokens"] >= 1, "max_tokens: Input should be greater than or equal to 1")
     _check_settings(body)
     tools = list(_tools(body.get("tools") or ()))
     _check_messages(body["messages"], bool(tools))
-    output = (body.get("output_config") or {}).get("format") or {}
     first = [{"role": "system", "content": body["system"]}] if body.get("system") else []
     return Call(
         model=body["model"],
         key=asked.key,
         messages=(*first, *body["messages"]),
         tools={tool["name"]: tool["input_schema"] for tool in tools if "input_schema" in tool},
-        schema=output.get("schema"),
+        schema=_schema(body),
         stream=bool(body.get("stream")),
         include_usage=True,
         hosted=tuple(tool["type"] for tool in tools if "input_schema" not in tool),
@@ -58,8 +58,7 @@ def _check_settings(body: Mapping[str, Any]) -> None:
     need(not (modern and set_), f"`{''.join(set_[:1])}` is deprecated for this model.")
     need("temperature" not in body or "top_p" not in body, _EITHER)
     need(body.get("tools") or "tool_choice" not in body, "tool_choice: may only be specified while providing tools")
-    output = (body.get("output_config") or {}).get("format") or {}
-    schema = output.get("schema") or {}
+    schema = _schema(body) or {}
     need(schema.get("type") != "object" or schema.get("additionalProperties") is False, _OPEN)
     thinking = body.get("thinking") or {}
     if thinking.get("type") == "enabled":
@@ -81,6 +80,12 @@ _ADAPTIVE = (
     '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and "output_config.effort" to '
     "control thinking behavior."
 )
+
+
+def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Of the reply's form: a setting of the output, or, while that was in beta, a field of its own."""
+    output = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
+    return output.get("schema")
 
 
 def _tools(tools: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

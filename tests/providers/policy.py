@@ -223,9 +223,15 @@ class Team:
 
 
 def _forms(schema: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
-    """The alternatives of a schema whose objects name their tool in the constant `tool`."""
-    forms = (schema or {}).get("anyOf", [schema] if schema else [])
-    return {_simplest("", form["properties"]["tool"]): form for form in forms if "tool" in form.get("properties", {})}
+    """The alternatives of a schema whose objects name their tool in `tool`, which can have no other value."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for form in (schema or {}).get("anyOf", [schema] if schema else []):
+        match form.get("properties", {}).get("tool"):
+            case {"const": str(name)} | {"enum": [str(name)]}:
+                found[name] = form
+            case _:
+                pass
+    return found
 
 
 def fill(schema: Mapping[str, Any], wishes: Mapping[str, Any]) -> dict[str, Any]:
