@@ -62,6 +62,7 @@ DRIFTS = [
     Drift("a file that is gone", "handbook/concepts/architecture.md", "`massgen/state.py`", "`massgen/stats.py`", "handbook/concepts/architecture.md", "file"),
     Drift("a make target that is gone", "Makefile", "\nbench:", "\nmeasure:", "handbook/concepts/performance.md", "make"),
     Drift("a public name on no page", "massgen/__init__.py", '["Result", ', '["Outcome", "Result", ', "handbook/reference/api.md", "public name"),
+    Drift("a stale notebook", "handbook/start/notebook.ipynb", "'Paris.'", "'Lyon.'", "handbook/start/notebook.ipynb", "notebook", run="handbook/start/notebook.ipynb"),
     Drift("Python that does not parse", "README.md", "import massgen\n", "import massgen as\n", "README.md", "python"),
 ]  # fmt: skip
 
@@ -191,5 +192,5 @@ def test_a_page_cannot_reach_a_host_that_is_not_scripted(page: Callable[[str], P
 
 
 def _run_in_a_world(path: Path, home: Path) -> None:
-    with console.world() as variables:
+    with console.world(Path()) as variables:
         assert console.run(path, variables, home)[0].same

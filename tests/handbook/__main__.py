@@ -7,22 +7,30 @@ update [PAGE...]          generated pages, then the outputs of commands, in two 
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.handbook import checks, console, contents, generate, links, names
-from tests.handbook.fences import Problem, fences
+from massgen.models import ensure
+from tests.handbook import checks, console, contents, generate, links, names, notebooks
+from tests.handbook.fences import Problem
 
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md")
 
 
+SMALLEST = "smollm2-135m"
+"""The embedded model that pages are run with: the smallest."""
+NOTEBOOKS = sorted(Path("handbook").rglob("*.ipynb"))
+
+
 def pages() -> list[Path]:
     """Every page that the gate holds, from the root of the repository."""
-    return [*(Path(name) for name in ROOT_PAGES), *sorted(Path("handbook").rglob("*.md"))]
+    return [*(Path(name) for name in ROOT_PAGES), *sorted(Path("handbook").rglob("*.md")), *NOTEBOOKS]
 
 
 def static(page: Path) -> Iterator[Problem]:
     """What is wrong with `page` that can be seen without running it."""
+    if page.suffix == ".ipynb":
+        return
     yield from checks.problems(page)
     yield from names.problems(page)
     yield from links.problems(page)
@@ -39,27 +47,37 @@ def whole() -> Iterator[Problem]:
         )
 
 
-def ran(chosen: Sequence[Path]) -> Iterator[tuple[Path, list[console.Ran]]]:
-    """Each page that has commands, with what they print."""
-    with console.world() as variables, tempfile.TemporaryDirectory() as folder:
-        for number, page in enumerate(chosen):
-            if any(fence.language == "console" for fence in fences(page)):
-                yield page, console.run(page, variables, Path(folder, str(number)))
-
-
 def check(chosen: Sequence[Path], *, run: bool) -> int:
     found = [problem for page in chosen for problem in static(page)] + [*whole()]
     if run:
-        found += [problem for _, done in ran(chosen) for problem in console.problems(done)]
+        found += run_problems(chosen)
     for problem in found:
         print(problem, file=sys.stderr)
     return 1 if found else 0
 
 
+def run_problems(chosen: Sequence[Path]) -> list[Problem]:
+    with console.world(ensure(SMALLEST)) as variables, tempfile.TemporaryDirectory() as folder:
+        return [problem for page in chosen for problem in run_page(page, variables, Path(folder, page.stem))]
+
+
+def run_page(page: Path, variables: Mapping[str, str], home: Path) -> Iterator[Problem]:
+    """What is wrong with what `page` says its commands, or its cells, print."""
+    if page.suffix == ".ipynb":
+        yield from notebooks.problems(page, variables, home)
+    else:
+        yield from console.problems(console.run(page, variables, home))
+
+
 def update(chosen: Sequence[Path]) -> int:
     generate.main([])
-    for page, done in ran(chosen):
-        page.write_text(console.rewritten(page, done), "utf-8")
+    with console.world(ensure(SMALLEST)) as variables, tempfile.TemporaryDirectory() as folder:
+        for number, page in enumerate(chosen):
+            home = Path(folder, str(number))
+            if page.suffix == ".ipynb":
+                notebooks.update(page, variables, home)
+            else:
+                page.write_text(console.rewritten(page, console.run(page, variables, home)), "utf-8")
     return 0
 
 

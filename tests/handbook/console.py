@@ -1,6 +1,6 @@
 """Runs the `console` fences of a page as its reader would, one shell for the whole page, and compares what comes out.
 
-`$ command` lines (a `\\` continues one) are followed by what they print: stdout, then what stderr says in lines of `massgen:`;
+`$ command` lines (a `\\` continues one) are followed by what they print: what stderr says in lines of `massgen:`, then stdout;
 the progress of a run is left out, as it differs. `[exit code N]` follows if it is not 0. Before that, each fence with a file's
 name as its title is written to that file, where it stands on the page.
 """
@@ -92,14 +92,16 @@ def _width(fence: Fence, line: str) -> int:
 
 
 @contextmanager
-def world() -> Iterator[Mapping[str, str]]:
-    """The variables by which programs live in a world without network; that a host is missed in it is an error."""
+def world(model: Path) -> Iterator[Mapping[str, str]]:
+    """The variables by which programs live in a world without network, where embedded agents think with `model`.
+
+    That something tried to reach a host that does not exist there is an error."""
     with tempfile.TemporaryDirectory() as folder:
         program = [sys.executable, "-m", "tests.handbook.world", folder]
         with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin
             assert process.stdout
-            yield json.loads(process.stdout.readline())
+            yield {**json.loads(process.stdout.readline()), "MASSGEN_LOCAL_MODEL": str(model)}
             process.stdin.close()
             refused = json.loads(process.stdout.readline())["refused"]
     if refused:
@@ -149,9 +151,9 @@ def _output(name: Path, home: Path) -> str:
         return file.read_text("utf-8", "replace") if file.exists() else "did not run\n"
 
     code = text("code").strip()
-    said = text("out")
+    said = "".join(_told(text("err"))) + text("out")
     said += "\n" if said and not said.endswith("\n") else ""
-    said += "".join(_told(text("err"))) + (f"[exit code {code}]\n" if code != "0" else "")
+    said += f"[exit code {code}]\n" if code != "0" else ""
     return said.replace(str(home / "work") + "/", "").replace(str(home), "~")
 
 
@@ -159,7 +161,9 @@ def _told(stderr: str) -> Iterator[str]:
     """The lines that begin with a program's name, and what is indented below them."""
     ours = False
     for line in stderr.splitlines(keepends=True):
-        ours = bool(re.match(r"(massgen|bash|Usage|Error|Try)\b", line)) or (ours and line.startswith(" "))
+        ours = bool(re.match(r"(massgen|bash|Usage|Error|Try)\b|[\w./~-]+:\d+:\d+ ", line)) or (
+            ours and line.startswith(" ")
+        )
         if ours:
             yield line.rstrip("\n") + "\n"
 

@@ -23,6 +23,7 @@ from massgen.config import Config
 from massgen.events import Fact, Purpose
 from tests.handbook import tables
 from tests.handbook.names import every_command
+from tests.handbook.providers_page import providers_page
 
 FOLDER = Path(__file__).parents[2] / "handbook" / "reference"
 NOTE = "<!-- Written by `make docs-update` from {source}. Change it there. -->"
@@ -251,6 +252,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "command-line.md": command_line_page,
     "exit-codes.md": exit_codes_page,
     "environment.md": lambda: _page("Environment variables", "tests/handbook/names.py", *tables.variables()),
+    "providers.md": providers_page,
     "templates.md": lambda: _page("Templates", "examples/", *tables.templates()),
 }
 

@@ -135,7 +135,14 @@ async def _forwarded(request: web.Request, client: aiohttp.ClientSession, origin
         path = path.replace(prefix, "/v1", 1) if path.startswith(prefix) else path
     headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
     url = URL(f"{origin}{path}", encoded=True)
-    async with client.request(request.method, url, headers=headers, data=await request.read()) as reply:
+    try:
+        return await _copied(request, client.request(request.method, url, headers=headers, data=await request.read()))
+    except aiohttp.ClientError:  # the world ends while someone still waits for a reply
+        return web.Response(status=502)
+
+
+async def _copied(request: web.Request, asking: Any) -> web.StreamResponse:
+    async with asking as reply:
         kept = {
             name: reply.headers[name]
             for name in reply.headers
