@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import stat
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -165,6 +167,12 @@ def test_where_nothing_can_be_written_is_told_before_the_run(config: str, path: 
     assert refused.value.where == path
 
 
+@pytest.mark.skipif(not Path("/proc/sys/kernel/ostype").exists(), reason="a file that not even root may write")
+def test_a_file_that_is_read_only_is_not_replaced() -> None:
+    with pytest.raises(UsageError, match="Permission denied"):
+        check_writable("/proc/sys/kernel/ostype")
+
+
 def test_a_file_is_replaced_as_a_whole_and_keeps_its_permissions(tmp_path: Path) -> None:
     target, link = tmp_path / "a.txt", tmp_path / "link"
     target.write_text("old")
@@ -190,6 +198,33 @@ def test_a_device_is_written_to_and_stays_one() -> None:
 def test_a_full_device_is_an_error() -> None:
     with pytest.raises(OSError, match="No space"):
         save("/dev/full", "x")
+
+
+def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(str(target), "x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert target.read_text() == "old"
+    assert [*tmp_path.iterdir()] == [target]
+
+
+async def test_facts_that_stdout_no_longer_takes_are_told_once_and_kept(config: str, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ran = await asked(config, "--json", "--no-display", stdout=write)
+    os.close(write)
+    (session,) = (tmp_path / "home/data/sessions").iterdir()
+    assert ran.code == Exit.NO_ANSWER
+    assert ran.err == f"massgen: stdout cannot be written (Broken pipe); the facts are kept in {session}\n"
+    assert facts(tmp_path / "home")[-1]["why"] == "answered"
 
 
 def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ class _Asking:
 
     options: Options
     session: Path | None = None
+    lines: "_Lines | None" = None
     redact: Callable[[str], str] = str
     stack: ExitStack = field(default_factory=ExitStack)
 
@@ -121,7 +122,9 @@ class _Asking:
         self.session = session
         mode = self.options.mode(loaded.config.ui.display_type)
         display = self.stack.enter_context(open_display(mode, sys.stderr, session=str(session)))
-        return [*([_Lines()] if self.options.as_json and not _is_file(self.options.output) else []), display]
+        if self.options.as_json and not _is_file(self.options.output):
+            self.lines = _Lines(session)
+        return [*filter(None, [self.lines]), display]
 
     def _report(self, result: "Result", question: str) -> int:
         if not self.options.quiet:
@@ -129,6 +132,8 @@ class _Asking:
                 tell(f"massgen: {note}")
         if result.exit_code is not Exit.ANSWER:
             tell(f"massgen: {_why(result)}")
+        if self.lines and self.lines.error:
+            raise self.lines.error
         if text := self._text(result, question):
             _deliver(text, self.options.output, result.session)
         return result.exit_code
@@ -222,13 +227,21 @@ def _log_to_stderr(redact: Callable[[str], str], loaded: "Loaded") -> None:
     ours.debug("configuration %s, profile %r: %s", loaded.files, loaded.profile, loaded.source)
 
 
+@dataclass(slots=True)
 class _Lines:
-    """The facts as JSON lines on stdout."""
+    """The facts as JSON lines on stdout, until that cannot be written any more."""
+
+    session: Path
+    error: MassgenError | None = None
 
     def fact(self, recorded: "Recorded") -> None:
         from massgen.log import line
 
-        put(line(recorded), "the facts are in the session's log")
+        if self.error is None:
+            try:
+                put(line(recorded), f"the facts are kept in {self.session}")
+            except MassgenError as error:
+                self.error = error
 
     def delta(self, agent: str, chunk: "Chunk") -> None:
         """Deltas are no facts."""
