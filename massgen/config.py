@@ -1,6 +1,7 @@
 """What a configuration may say: typed and strict. `massgen.loading` reads it from a file."""
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
@@ -18,6 +19,8 @@ BackendType: TypeAlias = Literal[
 
 Where: TypeAlias = tuple[str | int, ...]
 """Keys and places from the top of the configuration down to a value."""
+MAX_AGENTS = 100
+MAX_ROLES = 100
 _NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio")
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -148,13 +151,13 @@ class UiConfig(Section):
 class Config(Section):
     """A team and how it works together."""
 
-    agents: Annotated[list[AgentConfig], Field(min_length=1, max_length=100)]
+    agents: Annotated[list[AgentConfig], Field(min_length=1, max_length=MAX_AGENTS)]
     """The team."""
     orchestrator: OrchestratorConfig = Field(default_factory=OrchestratorConfig)
     """How it decides."""
     timeout_settings: TimeoutSettings = Field(default_factory=TimeoutSettings)
     """When to stop waiting."""
-    roles: dict[str, str] = Field(default_factory=dict[str, str])
+    roles: Annotated[dict[str, str], Field(max_length=MAX_ROLES)] = Field(default_factory=dict[str, str])
     """Own roles: a name, and the instructions it stands for. One of massgen's names replaces that preset."""
     ui: UiConfig = Field(default_factory=UiConfig)
     """How the run is shown."""
@@ -173,7 +176,8 @@ class Config(Section):
 def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
     """What each value alone does not show. `data` may be of any shape."""
     match data:
-        case {"agents": [*agents]}:
+        case {"agents": [*every]}:
+            agents = every[:MAX_AGENTS]
             yield from _same_names(agents)
             yield from _unknown_roles(data, agents)
             for place, agent in enumerate(agents):
@@ -200,16 +204,21 @@ def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:
 
 
 def _unknown_roles(data: Mapping[str, Any], agents: list[Any]) -> Iterator[tuple[Where, str]]:
-    own = data.get("roles")
-    known = sorted({*ROLES, *(cast("Mapping[str, Any]", own) if isinstance(own, Mapping) else ())})
+    own = [*cast("Mapping[str, Any]", roles)] if isinstance(roles := data.get("roles"), Mapping) else []
+    known = (*ROLES, *own[:MAX_ROLES])
     for place, agent in enumerate(agents):
         match agent:
             case {"role": str(role)} if role and role not in known:
-                close = difflib.get_close_matches(role, known, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-                yield ("agents", place, "role"), f"no role is called {role[:40]!r}; {hint}"
+                yield ("agents", place, "role"), f"no role is called {role[:40]!r}; {_meant_role(role[:60], known)}"
             case _:
                 pass
+
+
+@functools.lru_cache
+def _meant_role(role: str, known: tuple[str, ...]) -> str:
+    """Cached: a hundred agents, each compared to a hundred roles, in twenty profiles, take seconds."""
+    close = difflib.get_close_matches(role, known, 1)
+    return f"did you mean {close[0][:40]!r}?" if close else f"massgen's: {', '.join(ROLES)}"
 
 
 def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from massgen import examples
 from massgen.errors import ConfigError, Problem, UsageError
-from massgen.yaml_tree import MAX_NODES, Node, Tree, plant, read, short
+from massgen.yaml_tree import MAX_NODES, Node, Tree, dotted, plant, read, short
 
 MAX_CHAIN = 10
 """Files that may extend each other in a row."""
@@ -41,9 +41,8 @@ class Layers:
             return name
         known = [*self.profiles]
         close = difflib.get_close_matches(name[:60], known, 1)
-        told = (
-            f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}" if known else "there are none"
-        )
+        every = ", ".join(dotted((each,)) for each in known)
+        told = f"did you mean {short(close[0])}?" if close else f"there are: {every}" if known else "there are none"
         source = "" if profile else " (from MASSGEN_PROFILE)"
         self.problems.append(Problem(f"no profile is called {short(name)}{source}; {told}", "", self.files[0]))
         self.whole = False

@@ -245,6 +245,7 @@ def test_a_profile_may_use_the_single_form():
 @pytest.mark.parametrize(
     ("profile", "env", "why"),
     [
+        ("x" * 99, {}, f"no profile is called '{'x' * 56}...; there are: dev, prod, same"),
         ("prd", {}, "no profile is called 'prd'; did you mean 'prod'?"),
         ("zzz", {}, "no profile is called 'zzz'; there are: dev, prod, same"),
         ("", {"MASSGEN_PROFILE": "prd"}, "no profile is called 'prd' (from MASSGEN_PROFILE); did you mean 'prod'?"),

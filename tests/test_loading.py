@@ -61,6 +61,13 @@ _BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
 )
 
 
+_CROWD = f"""\
+roles: {{{", ".join(f"role{n}: x" for n in range(2_000))}}}
+agents: [{", ".join(["{role: rule, id: a}"] * 1_000)}]
+profiles: {{{", ".join(f"p{n}: {{agents: [{', '.join(['{id: b}'] * 80)}]}}" for n in range(20))}}}
+"""
+
+
 def loaded(tmp_path: Path, text: str, **env: str) -> Loaded:
     path = tmp_path / "team.yaml"
     path.write_text(text)
@@ -191,8 +198,9 @@ def test_a_missing_file_a_folder_and_a_large_file_are_refused(tmp_path):
         ("{a: " * 100_000, "more than 50 levels"),
         ("".join(f"k{n}: {n}\n" for n in range(9_000)), "and 8,801 more problems"),
         ("".join(f"k{n}: {n}\n" for n in range(60_000)), "far too many values"),
+        (_CROWD, "more problems"),
     ],
-    ids=["self", "twice itself", "bomb", "deep list", "deep mapping", "many unknown keys", "many values"],
+    ids=["self", "twice itself", "bomb", "deep list", "deep mapping", "many unknown keys", "many values", "crowd"],
 )
 def test_hostile_files_are_refused_fast(refused, text, why):
     began = time.process_time()
@@ -420,7 +428,9 @@ def test_a_role_stands_for_its_instructions_which_go_before_the_agents_own():
     assert told[1:] == ["Be kind.\n\nBe brief.", "Rhyme.", ""]
 
 
-@pytest.mark.parametrize(("role", "hint"), [("critc", "did you mean 'critic'?"), ("zzz", "known: analyst, critic, ")])
+@pytest.mark.parametrize(
+    ("role", "hint"), [("critc", "did you mean 'critic'?"), ("zzz", "massgen's: analyst, critic, ")]
+)
 def test_a_role_that_is_not_there_is_told_with_the_nearest_or_all(refused, role, hint):
     (line,) = refused(f"{GOOD}    role: {role}\n")
     assert line.startswith(f"team.yaml:7:5 agents[0].role: no role is called {role!r}; {hint}")
