@@ -55,7 +55,7 @@ class Migrated:
 
 def migrate(path: Path) -> Migrated:
     """The configuration in the file `path` as one of ours. Raises `ConfigError` where that cannot be read at all."""
-    read(path)  # refuses what is too large or too deep for the parser that knows where everything ends
+    read(path)  # refuses what is too large or too deep
     if not path.is_file():
         raise ConfigError([f"{path}: a pipe or device; only a file can be migrated"])
     text = path.read_bytes().decode()
@@ -64,7 +64,10 @@ def migrate(path: Path) -> Migrated:
 
 
 def rewrite(text: str) -> tuple[str, tuple[Change, ...]]:
-    """`text`, which is YAML, without what only the public MassGen has; and each change."""
+    """`text`, which is YAML of one document and not too deep, without what only the public MassGen has; and each change."""
+    if text.startswith("\ufeff"):  # the parser's places do not count it
+        edited, changes = rewrite(text[1:])
+        return f"\ufeff{edited}", changes
     root = compose(text)
     if not isinstance(root, yaml.MappingNode):
         return text, ()

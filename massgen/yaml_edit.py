@@ -16,21 +16,36 @@ ALIAS = "alias"
 """The tag of a node that is an alias; its value is the anchor's name."""
 _BREAK = re.compile(r"\r?\n|\r")
 _untyped: Any = yaml
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER = _untyped.resolver.Resolver()
 
 
 def compose(text: str) -> yaml.Node | None:
     """The nodes of `text`, which is YAML of one document, not too deep. An alias is a node of its own."""
-    return _Loader(text).get_single_node()
+    events: Iterator[Any] = _untyped.parse(text, _LOADER)
+    return next((_node(event, events) for event in events if isinstance(event, yaml.NodeEvent)), None)
 
 
-class _Loader(yaml.SafeLoader):
-    """The parser in Python: that in C counts its places in bytes of another text."""
+def _node(event: Any, events: Iterator[Any]) -> yaml.Node:
+    marks = event.start_mark, event.end_mark
+    match event:
+        case yaml.AliasEvent():
+            return yaml.ScalarNode(ALIAS, event.anchor, *marks)
+        case yaml.ScalarEvent():
+            tag = event.tag or _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+            return yaml.ScalarNode(tag, event.value, *marks)
+        case _:
+            return _collection(event, events)
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if not self.check_event(yaml.AliasEvent):
-            return super().compose_node(parent, index)
-        event: Any = _untyped.parser.Parser.get_event(self)
-        return yaml.ScalarNode(ALIAS, event.anchor, event.start_mark, event.end_mark)
+
+def _collection(event: Any, events: Iterator[Any]) -> yaml.Node:
+    items: list[yaml.Node] = []
+    while not isinstance(last := next(events), yaml.CollectionEndEvent):
+        items.append(_node(last, events))
+    where: tuple[Any, ...] = event.start_mark, last.end_mark, event.flow_style
+    if isinstance(event, yaml.SequenceStartEvent):
+        return yaml.SequenceNode("tag:yaml.org,2002:seq", items, *where)
+    return yaml.MappingNode("tag:yaml.org,2002:map", [*zip(items[::2], items[1::2], strict=True)], *where)
 
 
 def find(pairs: Pairs, name: str) -> yaml.Node | None:

@@ -303,6 +303,17 @@ def test_what_is_no_team_is_left_as_it_is_and_told(text: str, migrated):
     assert new.problems
 
 
+def test_tabs_that_loading_takes_are_taken(migrated):
+    new = migrated(team(*AGENT, "    cwd: w\t# where", "    tools:\t[a]\t"))
+    assert new.text == team(
+        *AGENT,
+        "    # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE",
+        "    # cwd: w\t# where",
+        "    # massgen: agents have no tools in this version",
+        "    # tools:\t[a]",
+    )
+
+
 @pytest.mark.parametrize("text", ["a: [", "a: *b", "a: &a [*a]", "\t- x", "x: " + "[" * 100, "a: 1\n---\nb: 2\n"])
 def test_what_is_not_yaml_is_refused_like_by_loading(text: str, migrated):
     with pytest.raises(ConfigError) as caught:
