@@ -94,7 +94,7 @@ class _Elsewhere(dict[str, str]):
     """The environment of whoever uses the configuration: there, variables that are not set here are."""
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        return super().get(key) or ("" if key == "MASSGEN_PROFILE" else "http://localhost/v1")
+        return super().get(key, default if key == "MASSGEN_PROFILE" else "http://localhost/v1")
 
 
 def _beside(path: Path) -> Any:
