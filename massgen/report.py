@@ -28,12 +28,12 @@ def render(result: Result, question: str, form: Format) -> str:
 
 def _origin(result: Result) -> str:
     """By whom, with which votes, in what time and for how much."""
-    team = ", ".join(f"{member.id} ({line(f'{member.backend} {member.model}', 80)})" for member in result.agents)
+    team = [f"{member.id} ({line(f'{member.backend} {member.model}', 80)})" for member in result.agents]
     votes = ", ".join(f"{agent} {count}" for agent, count in result.votes.items())
     priced = 0 if result.cost is None else result.calls
     use = Use(result.calls, result.input_tokens, result.output_tokens, result.cost or 0, priced)
     parts = [
-        f"By {result.winner} of {team}",
+        f"By {result.winner} of {', '.join(team)}" if team[1:] else f"By {''.join(team)}",
         *([f"votes: {votes}"] if votes else []),
         *([] if result.why == "answered" else [f"cut short: {result.why}"]),
         duration(result.seconds),

@@ -72,8 +72,11 @@ def test_markdown_is_a_document_with_question_answer_and_origin() -> None:
 
 
 def test_markdown_says_when_a_run_was_cut_short_and_without_an_answer_there_is_no_document() -> None:
-    alone = Result("Paris.", "ada", Exit.PARTIAL, "timeout", {}, Path("s"), 1, 7, 5, None)
-    assert render(alone, "x" * 300, "markdown").endswith("cut short: timeout; 0.0 s; 1 model call; 7 tokens in, 5 out")
+    ada = Member("ada", "local", "tiny")
+    alone = Result("Paris.", "ada", Exit.PARTIAL, "timeout", {}, Path("s"), 1, 7, 5, None, agents=(ada,))
+    assert render(alone, "x" * 300, "markdown").endswith(
+        "\n\nBy ada (local tiny); cut short: timeout; 0.0 s; 1 model call; 7 tokens in, 5 out"
+    )
     assert len(render(alone, "x" * 300, "markdown").splitlines()[0]) == 202
     nobody = Result("", "", Exit.NO_ANSWER, "all failed", {"ada": "refused"}, Path("s"))
     assert render(nobody, QUESTION, "markdown") == ""
