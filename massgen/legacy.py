@@ -61,7 +61,8 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         _CODING: "permission_mode approval_mode approval_policy permission_policy copilot_* sandbox_* max_turns "
         "model_instructions_file model_reasoning_effort tool_timeout_sec enable_interrupt_resume "
         "interrupt_poll_seconds max_interrupts_per_turn system_message_mode use_default_prompt disable_auto_update "
-        "session_send_timeout_seconds output_schema agent_config group_config",
+        "session_send_timeout_seconds output_schema",
+        "AG2's agents are not in this version; leave it out": "agent_config group_config",
         _MEDIA: "enable_audio_generation enable_image_generation enable_video_generation enable_file_generation "
         "audio_generation_* image_generation_* video_generation_* enable_multimodal_tools multimodal_config",
         _LIMITS: "enable_rate_limit rate_limits gemini_backoff_* max_incomplete_response_retries",
