@@ -100,6 +100,27 @@ def test_fish_sends_the_line_and_the_word_at_the_cursor(
     assert told == examples.header("quickstart").purpose
 
 
+@pytest.mark.parametrize(
+    ("line", "replaced", "offered"),
+    [
+        ("massgen --config @examples/qui", "examples/qui", "plain,examples/quickstart"),
+        ("massgen --config=@examples/qui", "examples/qui", "plain,examples/quickstart"),
+        ('massgen --config "@examples/qui', '"@examples/qui', "plain,@examples/quickstart"),
+        ("massgen init --backend=", "", "plain,local"),
+        ("massgen models ", "", "plain,list"),
+        ("massgen mod", "mod", "plain,models"),
+    ],
+)
+def test_bash_is_offered_what_replaces_the_part_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, replaced: str, offered: str
+) -> None:
+    monkeypatch.setenv("_MASSGEN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", replaced)
+    assert run([]) == Exit.ANSWER
+    assert capsys.readouterr().out.splitlines()[0] == offered
+
+
 @pytest.mark.parametrize("instruction", ["tcsh_complete", "bash_source", "1"])
 def test_a_request_of_no_known_shell_is_refused(monkeypatch: pytest.MonkeyPatch, instruction: str) -> None:
     monkeypatch.setenv("_MASSGEN_COMPLETE", instruction)
@@ -107,12 +128,14 @@ def test_a_request_of_no_known_shell_is_refused(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-async def test_every_shell_has_its_script_and_takes_it(shell: str, tmp_path: Path) -> None:
-    ran = await massgen("completion", shell)
-    assert (ran.code, ran.err) == (Exit.ANSWER, "")
-    assert f"_MASSGEN_COMPLETE={shell}_complete" in ran.out
+def test_every_shell_has_its_script_and_takes_it(
+    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["completion", shell]) == Exit.ANSWER
+    script = capsys.readouterr().out
+    assert f"_MASSGEN_COMPLETE={shell}_complete" in script
     if program := shutil.which(shell):  # bash always; the others where they are installed
-        (tmp_path / "script").write_text(ran.out)
+        (tmp_path / "script").write_text(script)
         subprocess.run([program, "-n", "script"], check=True, timeout=30)
 
 
