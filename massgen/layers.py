@@ -117,7 +117,7 @@ class _Gathering:
         self._files.append(path)
         self._size += tree.root.size
         self.problems += tree.problems
-        root = self._plural(tree.root)
+        root = self._single(tree.root)
         extends = root.mapping.get("extends")
         if extends is None:
             return root
@@ -159,6 +159,13 @@ class _Gathering:
         except UsageError as error:
             raise ConfigError([extends.problem(f"{error.what}; {error.fix}")]) from None
 
+    def _single(self, root: Node) -> Node:
+        """`root` and its profiles without the single form; before they are merged, for files may differ in that."""
+        if profiles := root.mapping.get("profiles"):
+            value = {name: self._plural(node) for name, node in profiles.mapping.items()} or profiles.value
+            root = replace(root, value={**root.mapping, "profiles": replace(profiles, value=value)})
+        return self._plural(root)
+
     def _plural(self, layer: Node) -> Node:
         """The single form, `agent: {...}`, as the list it stands for."""
         agent = layer.mapping.get("agent")
@@ -191,6 +198,6 @@ class _Gathering:
         if node.value is None:  # a profile that changes nothing
             return replace(node, value={})
         if isinstance(node.value, dict):
-            return self._plural(node)
+            return node
         self.problems.append(node.problem(f"{short(node.value)}: a profile is a mapping, like the file itself"))
         return None

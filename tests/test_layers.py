@@ -242,6 +242,14 @@ def test_a_profile_may_use_the_single_form():
     assert [agent.backend.model for agent in parse(data, {}, profile="dev").config.agents] == ["small"]
 
 
+def test_profiles_of_several_files_may_differ_in_the_form_of_the_team():
+    one, other = ({"agent": {"role": "critic"}}, {"agents": [{"backend": {"model": "small"}}]})
+    write("base.yaml", {"agent": {"backend": BACKEND}, "profiles": {"dev": one}})
+    found = load(write("team.yaml", {"extends": "base.yaml", "profiles": {"dev": other}}), {}, profile="dev")
+    (agent,) = found.config.agents
+    assert (agent.role, agent.backend.model, agent.backend.type) == ("critic", "small", "chatcompletion")
+
+
 @pytest.mark.parametrize(
     ("profile", "env", "why"),
     [
