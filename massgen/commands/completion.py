@@ -88,6 +88,7 @@ class _Offered(click.ParamType[str]):
         self._source = source
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        del param  # every source serves one
         return [
             item for item in self._source(ctx, incomplete) if item.type != "plain" or item.value.startswith(incomplete)
         ]

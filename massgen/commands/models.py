@@ -42,11 +42,15 @@ def list_models(provider: str | None, as_json: bool) -> None:
     A local server is asked what it has loaded. The models of all others, with their context, longest reply and price,
     are those of the price list that comes with litellm.
     """
+    rows, text = _catalogue() if provider in (None, "local") else _of(provider)
+    put(json.dumps(rows, indent=2) if as_json else "\n".join(text), "ask again")
+
+
+def _of(provider: str) -> tuple[list[dict[str, Any]], list[str]]:
     from massgen.discovery import named
 
-    row = None if provider in (None, "local") else named(provider)
-    rows, text = _catalogue() if row is None else _served(row) if row.lists_models else _priced(row)
-    put(json.dumps(rows, indent=2) if as_json else "\n".join(text), "ask again")
+    row = named(provider)
+    return _served(row) if row.lists_models else _priced(row)
 
 
 def _catalogue() -> tuple[list[dict[str, Any]], list[str]]:
