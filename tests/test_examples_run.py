@@ -6,6 +6,7 @@ Each model is called in its provider's own API, and the simulator refuses what t
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from massgen.config import Config
 from massgen.errors import Exit
 from massgen.loading import load
 from tests.command import massgen
-from tests.providers import Call, Reply, Simulator, Team
+from tests.providers import Call, Hosted, Reply, Simulator, Team
 from tests.test_examples import needs
 
 WIRES = {
@@ -27,6 +28,9 @@ WIRES = {
     "openai": {"chat", "responses"},
 }
 """Which APIs a type of backend may call; all others speak chat completions."""
+
+
+SEARCH = (Hosted("web_search", "capital of France", "https://example.org/paris"),)
 
 
 def chain(name: str) -> Iterator[str]:
@@ -55,7 +59,9 @@ def redirected(config: Config, name: str, simulator: Simulator) -> dict[str, Any
 
 
 class Together:
-    """A team of which nobody replies before all have asked, lest the number of calls be a matter of speed."""
+    """A team of which nobody replies before all have asked, lest the number of calls be a matter of speed.
+
+    Who is offered a web search by its provider has searched."""
 
     def __init__(self, agents: int) -> None:
         self._waiting, self._all, self._team = agents, asyncio.Event(), Team(final="Paris.")
@@ -64,8 +70,7 @@ class Together:
         self._waiting -= 1
         if self._waiting == 0:
             self._all.set()
-        reply = self._team(asked)
-        return Reply(text=reply.text, acts=reply.acts, gate=self._all)
+        return replace(self._team(asked), hosted=SEARCH if asked.hosted else (), gate=self._all)
 
 
 def least(config: Config) -> int:
