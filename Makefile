@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The rules, the facts and their codecs: every branch is tested.
-WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py
+WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py,massgen/layers.py,massgen/yaml_tree.py
 QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 
 .PHONY: demo test check fix bench docs-update clean

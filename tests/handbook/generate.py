@@ -1,8 +1,6 @@
 """Writes the pages of the handbook that follow from the code: `python -m tests.handbook.generate [--check]`."""
 
-import ast
 import inspect
-import itertools
 import json
 import re
 import sys
@@ -10,7 +8,6 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args, get_origin
 
 import click
@@ -21,6 +18,7 @@ from massgen import config, errors, events, prompts
 from massgen.agents import Task, Turn, briefing
 from massgen.config import Config
 from massgen.events import Fact, Purpose
+from massgen.schema import texts_below
 from tests.handbook import tables
 from tests.handbook.names import every_command
 from tests.handbook.providers_page import providers_page
@@ -83,7 +81,7 @@ def configuration_page() -> str:
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
-    told = _texts_below(config)
+    told = texts_below(config)
     rows = [_row(name, field, told[f"{model.__name__}.{name}"]) for name, field in model.model_fields.items()]
     table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
     yield f"## {f'`{path}`' if path else 'The file'}\n\n{inspect.getdoc(model)}\n\n{table}"
@@ -169,7 +167,7 @@ def facts_page() -> str:
         "`at` (seconds since 1970, UTC), `type` (the fact's name) and the fact's fields; a field at its default is left "
         "out. `massgen --json` prints the same lines."
     )
-    told = _texts_below(events)
+    told = texts_below(events)
     return _page("Facts", "massgen/events.py", intro, *(_fact(kind, told) for kind in get_args(Fact)))
 
 
@@ -196,22 +194,6 @@ def _fact_default(field: "Field[Any]") -> str:
     return "" if field.default is MISSING else f"`{json.dumps(field.default) if field.default != () else '[]'}`"
 
 
-def _texts_below(module: ModuleType) -> dict[str, str]:
-    """`Class.name` -> the text under that field or member."""
-    found: dict[str, str] = {}
-    for node in ast.parse(inspect.getsource(module)).body:
-        for stated, text in itertools.pairwise(node.body if isinstance(node, ast.ClassDef) else []):
-            match stated, text:
-                case (
-                    (ast.AnnAssign(target=ast.Name(name)) | ast.Assign(targets=[ast.Name(name)])),
-                    ast.Expr(ast.Constant(str(words))),
-                ):
-                    found[f"{node.name}.{name}"] = " ".join(words.split())
-                case _:
-                    pass
-    return found
-
-
 # --- command line and exit codes -----------------------------------------------------------------------------------
 
 
@@ -229,7 +211,7 @@ def _help(name: str, command: click.Command) -> str:
 
 def exit_codes_page() -> str:
     """The members of `massgen.errors.Exit`, and the tree of errors that lead to them."""
-    told = _texts_below(errors)
+    told = texts_below(errors)
     rows = [f"| {code.value} | `{code.name}` | {told[f'Exit.{code.name}']} |" for code in errors.Exit]
     table = "\n".join(["| code | name | meaning |", "|---|---|---|", *rows])
     tree = (errors.__doc__ or "").partition("\n\n")[2].strip()

@@ -114,7 +114,11 @@ class World:
         self._front_port = runner.addresses[0][1]
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):  # a client that thought better of it
+            writer.close()
+            return
         method, target, *_ = head.decode("latin-1").split()
         host = target.rpartition(":")[0] if method == "CONNECT" else target
         if method != "CONNECT" or host not in HOSTS:
