@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from massgen.errors import QuotaError
-from massgen.windows import INPUT, NANO, REQUESTS, TOTAL, Day, Flight, Meter, Vector, Window
+from massgen.windows import INPUT, NANO, OUTPUT, REQUESTS, TOTAL, Day, Flight, Meter, Vector, Window
 
 Dimension: TypeAlias = Literal["rpm", "tpm", "itpm", "otpm", "rpd", "tpd", "concurrency", "cost"]
 MOST = 2**50

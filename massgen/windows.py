@@ -20,6 +20,8 @@ def next_midnight(zone: str, wall: float) -> float:
 
 
 class Meter(Protocol):
+    """Totals by column, and when they fall."""
+
     totals: list[int]
 
     def wait(self, column: int, excess: float, now: float, wall: float) -> float | None:
