@@ -5,7 +5,7 @@ BIN := .venv/bin
 WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py,massgen/layers.py,massgen/yaml_tree.py
 QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 
-.PHONY: demo test check fix bench docs-update clean
+.PHONY: demo test check fix bench docs docs-test docs-serve docs-update clean
 
 demo: .venv/local  ## a team of three answers a question on the embedded model
 	$(BIN)/massgen --config @examples/quickstart "$(QUESTION)"
@@ -31,9 +31,18 @@ fix: .venv/dev  ## format, and mend what can be mended by itself
 bench: .venv/dev  ## measure against the physical limit and peers, as ratios
 	$(BIN)/python -m benchmarks $(BENCH)
 
-docs-update: .venv/dev  ## write the generated pages of the handbook anew
-	$(BIN)/python -m tests.handbook.generate
-	git --no-pager diff --stat -- handbook
+docs: .venv/dev  ## build the handbook's site, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+
+docs-test: .venv/dev  ## run every line of the handbook that can be run, and look up every name
+	$(BIN)/python -m pytest -q tests/test_handbook.py
+
+docs-serve: .venv/dev  ## the handbook at http://localhost:8000, anew at every change
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs serve
+
+docs-update: .venv/dev  ## write generated pages, then the outputs that pages show, and show what changed
+	$(BIN)/python -m tests.handbook update
+	git --no-pager diff --stat -- handbook README.md
 
 clean:
 	rm -rf .venv .bench build dist .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -183,8 +183,7 @@ TABLE: Mapping[str, Support] = MappingProxyType({
         tools={"enable_web_search": {"googleSearch": {}}, "enable_code_execution": {"codeExecution": {}}},
         along={"include_server_side_tool_invocations": True},
         toolless_models=r"gemini-(1|2)\b",
-        note="Built-ins need Gemini 3 or newer: older models have either them or functions, which every agent needs. "
-        "Its thoughts are shown in summary wherever `reasoning.effort` is set.",
+        note="Built-ins need Gemini 3 or newer: older models have either them or functions, which every agent needs.",
     ),
     "azure_openai": Support(
         sources=(

@@ -4,11 +4,11 @@ import difflib
 import importlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
-from massgen.console import tell
+from massgen.console import defect, tell
 from massgen.errors import Exit, MassgenError, UsageError
 
 COMMANDS = ("completion", "config", "examples", "init", "models")
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         tell("massgen: interrupted")
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the command's edge: a defect is told as one, and not as a traceback
-        tell(_defect(error, told_in_full="--debug" in arguments or bool(os.environ.get("MASSGEN_DEBUG"))))
+        tell(defect(error, _redactor(), in_full=bool(os.environ.get("MASSGEN_DEBUG"))))
         return Exit.NO_ANSWER
 
 
@@ -65,14 +65,12 @@ def _refuse_mistyped_command(arguments: Sequence[str]) -> None:
         )
 
 
-def _defect(error: Exception, *, told_in_full: bool) -> str:
-    """What to say of an `error` that nobody foresaw; the values of variables that hold keys are not said."""
+def _redactor() -> Callable[[str], str]:
+    """Takes out the values of the variables that hold keys."""
     import re
-    import traceback
 
     from massgen.log import redactor
 
-    kept = [value for name, value in os.environ.items() if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name) and value]
-    told = f"massgen: this is a bug in massgen: {type(error).__name__}: {str(error)[:500]}; please report it"
-    hint = "\n  MASSGEN_DEBUG=1 shows where it happened."
-    return redactor(kept)("".join(traceback.format_exception(error)) + told if told_in_full else told + hint)
+    return redactor(
+        [value for name, value in os.environ.items() if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name) and value]
+    )

@@ -110,7 +110,7 @@ def defect(
     where = redact("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:] if in_full else ""
     what = redact(f"{type(error).__name__}: {error}")[:500]
     kept = f"\n  session: {session}" if session else ""
-    hint = "" if in_full else ", with what --debug shows"
+    hint = "" if in_full else ", with what MASSGEN_DEBUG=1 shows"
     return f"{where}massgen: this is a bug in massgen: {what}{kept}\n  Please report it{hint}."
 
 

@@ -34,22 +34,18 @@ def test_a_defect_is_told_as_one_without_a_traceback(defective: None, capsys: py
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        "massgen: this is a bug in massgen: LookupError: 'nobody foresaw [redacted]'; please report it\n"
-        "  MASSGEN_DEBUG=1 shows where it happened.\n"
-    ).replace("'", "")
+        "massgen: this is a bug in massgen: LookupError: nobody foresaw [redacted]\n"
+        "  Please report it, with what MASSGEN_DEBUG=1 shows.\n"
+    )
 
 
-@pytest.mark.parametrize(("arguments", "debug"), [(["models"], "1"), (["models", "--", "--debug"], "")])
 def test_who_debugs_sees_where_but_no_key(
     defective: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    debug: str,
 ) -> None:
-    monkeypatch.setenv("MASSGEN_DEBUG", debug)
-    monkeypatch.setattr(sys.modules["massgen.commands.models"].command, "allow_extra_args", True)
-    assert run(arguments) == Exit.NO_ANSWER
+    monkeypatch.setenv("MASSGEN_DEBUG", "1")
+    assert run(["models"]) == Exit.NO_ANSWER
     told = capsys.readouterr().err
     assert "Traceback (most recent call last)" in told
     assert "in fail" in told

@@ -1,4 +1,4 @@
-"""What the build does beyond mkdocs' plugins: descriptions of pages, terminal casts, diagrams."""
+"""What the build does beyond mkdocs' plugins: notebooks, descriptions of pages, terminal casts, diagrams."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 import pyte
 from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
 
 DIAGRAMS = Path(__file__).parent / "diagrams"
 """One SVG a diagram, named by its source; `python -m tests.browser.diagrams` draws them."""
@@ -21,16 +22,45 @@ DESCRIPTION = 155
 _log = logging.getLogger("mkdocs.hooks.massgen")
 _PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 _CAST = re.compile(r'<p>\s*<img alt="([^"]*)"([^>]*) src="([^"]+)\.cast"\s*/?>\s*</p>')
+_TABLE = re.compile(r"<table>(.*?)</table>", re.DOTALL)
+"""Those that the theme's script would wrap, which moves what stands below."""
 _DIAGRAM = re.compile(r'<pre class="diagram"><code>(.*?)</code></pre>', re.DOTALL)
-_PALETTE = re.compile(r'\s*<link rel="stylesheet" href="[^"]*/palette\.[^"]*">')
+_LINK = r'\s*<link rel="stylesheet" href="[^"]*/{}[^"]*">'
+_RULE = re.compile(r"([^{}@;]+)(\{[^{}]*\})")
+
+
+class Notebook(File):
+    """A page whose source is a notebook."""
+
+    def is_documentation_page(self) -> bool:
+        return True
+
+
+def on_files(files: Files, config: Any) -> None:
+    """Notebooks become pages like all others, with the outputs that are stored in them: the tests run and compare those."""
+    for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        files.remove(file)
+        files.append(Notebook.generated(config, file.src_uri, content=_markdown(json.loads(file.content_string))))
+
+
+def _markdown(notebook: dict[str, Any]) -> str:
+    return "\n\n".join(filter(None, map(_cell, notebook["cells"]))) + "\n"
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    source = "".join(cell["source"]).strip()
+    if cell["cell_type"] == "markdown":
+        return source
+    outputs = "".join("".join(each.get("text") or each["data"]["text/plain"]) for each in cell["outputs"]).strip()
+    return f"```python\n{source}\n```" + (f"\n\n```text\n{outputs}\n```" if outputs else "")
 
 
 @event_priority(-100)
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """A page without a `description` in its front matter is described by its first paragraph."""
+    """A page without a `description` in its front matter is described by its first sentences."""
     if "description" not in page.meta:
-        found = (unescape(re.sub(r"<[^>]+>", "", each)) for each in _PARAGRAPH.findall(html))
-        text = next((" ".join(each.split()) for each in found if each.strip()), "")
+        words = unescape(re.sub(r"<[^>]+>", "", " ".join(_PARAGRAPH.findall(html)))).split()
+        text = " ".join(words)
         if not text:
             _log.warning("%s has no paragraph to be its description: write one, or `description:`", page.file.src_uri)
         page.meta["description"] = _shortened(text)
@@ -38,19 +68,45 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The whole sentences of `text` that fit, or as many words."""
-    whole = [match.end() for match in re.finditer(r"[.!?:](?= |$)", text) if match.end() <= DESCRIPTION]
-    cut = text[: whole[-1]] if whole and whole[-1] > DESCRIPTION // 3 else text
-    return cut.rstrip(":") if len(cut) <= DESCRIPTION else cut[:DESCRIPTION].rsplit(" ", 1)[0].rstrip(",;:") + "…"
+    """The whole sentences at the beginning of `text` that fit, or as many words."""
+    whole = [match.end() for match in re.finditer(r"[.!?](?= |$)", text[: DESCRIPTION + 1])]
+    if whole and whole[-1] > DESCRIPTION // 3:
+        return text[: whole[-1]]
+    return text if len(text) <= DESCRIPTION else text[:DESCRIPTION].rsplit(" ", 1)[0].rstrip(",;:") + "…"
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
     """Casts and diagrams as HTML, late, so that the search and llms.txt get their sources."""
     up = "../" * page.url.count("/")
     folder = Path(config.docs_dir)
-    output = _PALETTE.sub("", output)  # its colours are all replaced by ours
+    output = re.sub(_LINK.format(r"palette\."), "", output)  # its colours are all replaced by ours
+    if 'class="doc ' not in output:
+        output = re.sub(_LINK.format("_mkdocstrings"), "", output)
+    output = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", output)
+    output = _TABLE.sub(r'<div class="table"><table class="plain">\1</table></div>', output)
     output = _CAST.sub(lambda match: _cast(match, up, folder / Path(page.file.dest_uri).parent), output)
     return _DIAGRAM.sub(lambda match: _diagram(unescape(match[1]), page.file.src_uri), output)
+
+
+def on_post_build(config: Any) -> None:
+    """Take the theme's rules for what no page has out of its stylesheet."""
+    site = Path(config.site_dir)
+    used = "".join(path.read_text("utf-8") for kind in ("html", "js") for path in site.rglob(f"*.{kind}"))
+    for path in site.glob("assets/stylesheets/main.*.css"):
+        rules = path.read_text("utf-8")
+        path.write_text(
+            _RULE.sub(lambda rule: _in_use(rule[1], used) + rule[2] if _in_use(rule[1], used) else "", rules), "utf-8"
+        )
+
+
+def _in_use(selectors: str, used: str) -> str:
+    """Those of a rule's selectors whose classes all occur in `used`."""
+    alive = (
+        each
+        for each in re.split(r",(?![^()]*\))", selectors)
+        if all(name in used for name in re.findall(r"\.([A-Za-z][\w-]*)", re.sub(r":[a-z]+\([^()]*\)", "", each)))
+    )
+    return ",".join(alive)
 
 
 def digest(source: str) -> str:

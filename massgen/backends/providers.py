@@ -246,9 +246,13 @@ def resolve_base_url(provider: Provider, given: str, environ: Mapping[str, str] 
     if not found and provider.needs_base_url:
         variables = f", or set {provider.url_variables[0]}" if provider.url_variables else ""
         raise ConfigError([f"no address for {provider.title} ({provider.type}): write `base_url`{variables}"])
-    return _versioned(found) if found and provider.wire == "chat_completions" else found or provider.base_url
+    return _versioned(found, provider) if found and provider.wire == "chat_completions" else found or provider.base_url
 
 
-def _versioned(url: str) -> str:
+def _versioned(url: str, provider: Provider) -> str:
     """The variables of local servers hold their bare address as often as that of the API."""
-    return f"{url.rstrip('/')}/v1" if URL(url).path in ("", "/") else url
+    try:
+        return f"{url.rstrip('/')}/v1" if URL(url).path in ("", "/") else url
+    except ValueError:
+        names = " or ".join(provider.url_variables)
+        raise ConfigError([f"{names} holds {url[:60]!r}, which is no address of {provider.title}"]) from None

@@ -1,6 +1,7 @@
 """`massgen "question"`: a team answers it."""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -54,7 +55,14 @@ def command(**given: Any) -> int:
     except (MassgenError, click.ClickException):
         raise
     except Exception as error:  # noqa: BLE001 - the edge of the command: what nobody foresaw is told as such
-        tell(defect(error, asking.redact, in_full=asking.options.debug, session=asking.session))
+        tell(
+            defect(
+                error,
+                asking.redact,
+                in_full=asking.options.debug or bool(os.environ.get("MASSGEN_DEBUG")),
+                session=asking.session,
+            )
+        )
         return Exit.NO_ANSWER
 
 

@@ -5,10 +5,10 @@ The colours are drawn as stand-ins and replaced by the page's own variables, so 
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from theme.hooks import DIAGRAMS, digest
 
@@ -58,26 +58,27 @@ def diagrams() -> dict[str, str]:
     return {digest(source): source for source in sources}
 
 
-def drawn(sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+def drawn(sources: Mapping[str, str]) -> dict[str, str]:
     """Name -> SVG. Raises what mermaid says of a source it cannot read."""
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET]) as browser,
     ):
-        page = browser.new_page()
-        page.set_content("<body></body>")
-        page.evaluate(
-            "async bytes => { const face = new FontFace('Figtree', new Uint8Array(bytes).buffer, {weight: '400 700'});"
-            " document.fonts.add(await face.load()) }",
-            [*FONT.read_bytes()],
-        )
-        page.add_script_tag(path=MERMAID)
-        page.evaluate("theme => mermaid.initialize({theme: 'base', themeVariables: theme})", THEME)
-        return {name: in_page_colours(_draw(page, name, source)) for name, source in sources}
+        return draw(browser.new_page(), sources)
 
 
-def _draw(page, name: str, source: str) -> str:
-    return page.evaluate("async ([id, text]) => (await mermaid.render(id, text)).svg", [f"d{name}", source])
+def draw(page: Page, sources: Mapping[str, str]) -> dict[str, str]:
+    """The same, on an empty page."""
+    page.set_content("<body></body>")
+    page.evaluate(
+        "async bytes => { const face = new FontFace('Figtree', new Uint8Array(bytes).buffer, {weight: '400 700'});"
+        " document.fonts.add(await face.load()) }",
+        [*FONT.read_bytes()],
+    )
+    page.add_script_tag(path=MERMAID)
+    page.evaluate("theme => mermaid.initialize({theme: 'base', themeVariables: theme})", THEME)
+    render = "async ([id, text]) => (await mermaid.render(id, text)).svg"
+    return {name: in_page_colours(page.evaluate(render, [f"d{name}", source])) for name, source in sources.items()}
 
 
 def in_page_colours(svg: str) -> str:
@@ -98,7 +99,7 @@ def main(arguments: list[str]) -> int:
     for name in stale:
         (DIAGRAMS / f"{name}.svg").unlink()
     DIAGRAMS.mkdir(exist_ok=True)
-    for name, svg in drawn((name, wanted[name]) for name in sorted(missing)).items() if missing else ():
+    for name, svg in drawn({name: wanted[name] for name in sorted(missing)}).items() if missing else ():
         (DIAGRAMS / f"{name}.svg").write_bytes(svg.encode())
     return 0
 

@@ -205,7 +205,9 @@ def command_line_page() -> str:
 
 
 def _help(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=name, terminal_width=80, max_content_width=80)
+    context = click.Context(
+        command, info_name=name, terminal_width=80, max_content_width=80, help_option_names=["-h", "--help"]
+    )
     return command.get_help(context)
 
 

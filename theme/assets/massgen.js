@@ -15,7 +15,7 @@ const reachable = new ResizeObserver(entries => {
     else target.removeAttribute("tabindex")
   }
 })
-const wide = () => document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre, .md-typeset pre > code").forEach(each => reachable.observe(each))
+const wide = () => document.querySelectorAll(".table, .drawing, .md-typeset pre, .md-typeset pre > code").forEach(each => reachable.observe(each))
 addEventListener("load", wide)
 wide()
 
@@ -47,12 +47,11 @@ for (const screen of document.querySelectorAll(".cast__screen")) {
   screen.querySelector("button").addEventListener("click", async () => {
     await player(screen.dataset.player)
     const { cast, columns, rows } = screen.dataset
-    screen.style.height = `${screen.clientHeight}px`
+    screen.style.height = `${screen.getBoundingClientRect().height}px`
     screen.replaceChildren()
-    const playing = AsciinemaPlayer.create(cast, screen, {
-      autoPlay: true, cols: Number(columns), rows: Number(rows), fit: "width", theme: "massgen", markers: undefined,
+    AsciinemaPlayer.create(cast, screen, {
+      autoPlay: true, cols: Number(columns), rows: Number(rows), fit: "width", theme: "massgen",
       terminalFontFamily: getComputedStyle(document.body).getPropertyValue("--mono"),
     })
-    playing.el?.focus?.()
   })
 }

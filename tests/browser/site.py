@@ -1,0 +1,79 @@
+"""The built handbook, served on loopback as a web server would: compressed, and with a record of what was sent."""
+
+import gzip
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from mimetypes import guess_type
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HANDBOOK = ROOT / "handbook"
+
+
+def pages() -> list[str]:
+    """The address of every page there is a source of, relative to the site's."""
+    sources = sorted(path.relative_to(HANDBOOK) for kind in ("md", "ipynb") for path in HANDBOOK.rglob(f"*.{kind}"))
+    return [path.with_suffix("").as_posix().removesuffix("index").rstrip("/") + "/" for path in sources]
+
+
+def source(page: str) -> str:
+    """The Markdown of a page."""
+    named = HANDBOOK / page.strip("/")
+    found = (named.with_suffix(".md"), named.with_suffix(".ipynb"), named / "index.md")
+    return next(path for path in found if path.exists()).read_text("utf-8")
+
+
+@dataclass
+class Site:
+    """`sent`: path -> bytes of its body as they went over the wire, since the last `clear`."""
+
+    folder: Path
+    address: str = ""
+    sent: dict[str, int] = field(default_factory=dict)
+
+    def url(self, page: str) -> str:
+        return f"{self.address}/{page.lstrip('/')}"
+
+
+@contextmanager
+def serving(folder: Path) -> Generator[Site]:
+    site = Site(folder)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = folder / self.path.split("?")[0].strip("/")
+            path = path / "index.html" if path.is_dir() else path
+            if not path.is_file():
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            body = _compressed(path)
+            site.sent[self.path] = len(body)
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", guess_type(path)[0] or "application/octet-stream")
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        site.address = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@cache
+def _compressed(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes(), 6, mtime=0)
