@@ -4,10 +4,9 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from massgen import builtins
 from massgen.prompts import ROLES
@@ -25,7 +24,6 @@ MAX_ROLES = 100
 _NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio")
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Limit: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class Section(BaseModel):
@@ -100,59 +98,6 @@ class AgentConfig(Section):
     """A preset of instructions: one of massgen's roles, or of the section `roles`."""
     system_message: str = ""
     """Its own instructions, after its role's and before massgen's."""
-    enable_rate_limit: bool | None = None
-    """Whether its calls wait for their provider's limits. `null`: as the whole team's."""
-
-
-class RateLimit(Section):
-    """What a provider allows for a model. A number is `null` where there is no limit, and 0 where there is no quota at all;
-    one that is left out is that of massgen's own table."""
-
-    rpm: Limit = None
-    """Requests in any minute."""
-    tpm: Limit = None
-    """Tokens in any minute: those that `counts` says."""
-    itpm: Limit = None
-    """Input tokens in any minute."""
-    otpm: Limit = None
-    """Output tokens in any minute."""
-    rpd: Limit = None
-    """Requests a day, from midnight to midnight in `day_zone`."""
-    tpd: Limit = None
-    """Tokens a day: those that `counts` says."""
-    concurrency: Limit = None
-    """Calls at the same time."""
-    cost: Limit = None
-    """US dollars in any `cost_seconds`."""
-    cost_seconds: Seconds = 86_400
-    """The period of `cost`."""
-    day_zone: str = "UTC"
-    """The time zone in which a day begins, e.g. `America/Los_Angeles`."""
-    counts: Literal["input", "total"] = "total"
-    """Which tokens `tpm` and `tpd` count: those of the prompt, or those of the reply too."""
-    per_second: bool = False
-    """The provider enforces `rpm` by the second: calls go out evenly, a sixtieth of it each second."""
-    cooldown_seconds: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 0
-    """When a run begins, so long passes between the starts of two agents with this model."""
-    failed_calls_count: bool = True
-    """Whether the provider counts the calls that it refuses."""
-    source: str = ""
-    """Where the numbers are from: a page, or your account's."""
-    checked: str = ""
-    """When that was read, e.g. `"2026-11-21"`, in quotes."""
-
-
-class _PathOrLimits:
-    """Like a union with `str`, which would put the names of its members into the places of problems."""
-
-    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        limits = handler.generate_schema(dict[str, dict[str, RateLimit]] | None)
-        return core_schema.no_info_wrap_validator_function(
-            lambda given, check: given if isinstance(given, str) and given else check(given), limits
-        )
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "minLength": 1}, *handler(cast("Any", schema)["schema"])["anyOf"]]}
 
 
 class CoordinationConfig(Section):
@@ -216,11 +161,6 @@ class Config(Section):
     """Own roles: a name, and the instructions it stands for. One of massgen's names replaces that preset."""
     ui: UiConfig = Field(default_factory=UiConfig)
     """How the run is shown."""
-    enable_rate_limit: bool | None = None
-    """Whether calls wait for their provider's limits. `null`: where limits are known. An agent's own beats it."""
-    rate_limits: Annotated[dict[str, dict[str, RateLimit]] | str | None, _PathOrLimits()] = None
-    """What your account allows, over massgen's own table: type of provider, name or pattern of the model or `default`, numbers.
-    Or a file of these, from this file's folder; changing it takes effect at the next call."""
 
     @property
     def named_agents(self) -> dict[str, AgentConfig]:
@@ -236,11 +176,6 @@ class Config(Section):
 def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
     """What each value alone does not show. `data` may be of any shape."""
     match data:
-        case {"rate_limits": {**limits}}:
-            yield from ((("rate_limits", *path), why) for path, why in limit_conflicts(limits))
-        case _:
-            pass
-    match data:
         case {"agents": [*every]}:
             agents = every[:MAX_AGENTS]
             yield from _same_names(agents)
@@ -253,34 +188,6 @@ def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
                         pass
         case _:
             pass
-
-
-def limit_conflicts(limits: Mapping[Any, Any]) -> Iterator[tuple[Where, str]]:
-    """The same of rate limits, of any shape: providers and time zones that are none."""
-    known = (*get_args(BackendType), "default")
-    for provider, models in limits.items():
-        if provider not in known:
-            close = difflib.get_close_matches(str(provider)[:60], known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
-            yield (provider,), f"no provider is called {str(provider)[:40]!r}; {hint}"
-        entries = cast("Mapping[Any, Any]", models).items() if isinstance(models, Mapping) else ()
-        for model, entry in entries:
-            match entry:
-                case {"day_zone": str(zone)} if not _is_zone(zone):
-                    yield (provider, model, "day_zone"), f"no time zone is called {zone[:40]!r}; e.g. America/Los_Angeles"
-                case _:
-                    pass
-
-
-@functools.lru_cache
-def _is_zone(name: str) -> bool:
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(name)
-    except (LookupError, ValueError, OSError):  # the last: a folder of zones
-        return False
-    return True
 
 
 def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:
@@ -329,12 +236,9 @@ def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
 
 def keys(path: Where) -> list[str]:
     """The keys that the section at `path` has."""
-    section, named = Config, False
+    section: Any = Config
     for step in path:
-        if isinstance(step, int) or named:
-            named = False  # the place in a list, or a name in a mapping
-            continue
-        annotation = section.model_fields[step].annotation
-        section = _inner(annotation) or section
-        named = False
+        if isinstance(step, str):
+            section = section.model_fields[step].annotation
+        section = next((each for each in get_args(section) if isinstance(each, type)), section)
     return [*section.model_fields]
