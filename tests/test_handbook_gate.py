@@ -14,7 +14,7 @@ from tests.handbook import checks, console
 from tests.handbook.fences import fences, prose
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("massgen", "examples", "handbook", "tests", "benchmarks", "README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md", "Makefile", "mkdocs.yml", "pyproject.toml")  # fmt: skip
+COPIED = ("massgen", "examples", "handbook", "tests", "benchmarks", "README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "Makefile", "mkdocs.yml", "pyproject.toml")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Drift:
 
 
 DRIFTS = [
-    Drift("a renamed flag", "massgen/commands/ask.py", '"--no-display"', '"--no-view"', "handbook/guides/asking.md", "flag"),
+    Drift("a renamed flag", "massgen/commands/options.py", '"--no-display"', '"--no-view"', "handbook/guides/asking.md", "flag"),
     Drift("a new option", "massgen/commands/models.py", '@command.command("path")', '@command.command("path")\n@click.option("--far")', "handbook/reference/command-line.md", "generated"),
     Drift("a changed default", "massgen/config.py", "patience_seconds: Seconds = 120", "patience_seconds: Seconds = 90", "handbook/reference/configuration.md", "generated"),
     Drift("a renamed key", "massgen/config.py", "    voting_sensitivity:", "    vote_sensitivity:", "handbook/guides/configure.md", "configuration"),
     Drift("a removed type of backend", "massgen/config.py", '"openai", ', "", "README.md", "configuration"),
     Drift("a changed prompt", "massgen/prompts.py", "You are a critic.", "You are a judge.", "handbook/reference/prompts.md", "generated"),
-    Drift("a changed fact", "massgen/events.py", "class Voted:", "class Balloted:", "handbook/reference/facts.md", "generated"),
+    Drift("a changed fact", "massgen/events.py", '"""An agent voted for the answer `choice`; the vote counts while it saw every current answer."""', '"""Something else."""', "handbook/reference/facts.md", "generated"),
     Drift("an edited template", "examples/openai.yaml", "# Purpose: a team of three", "# Purpose: a team of four", "handbook/reference/templates.md", "generated"),
     Drift("a changed error text", "massgen/loading.py", "unknown key", "no such key", "handbook/guides/configure.md", "output", run="handbook/guides/configure.md"),
     Drift("a quoted error that changed", "massgen/backends/providers.py", "no key for ", "a key is missing for ", "handbook/guides/troubleshooting.md", "error text"),

@@ -28,7 +28,13 @@ VARIABLES = {
     "SSL_CERT_FILE": "Certificates to trust instead of the system's.",
 }
 """What a user can set, beside the providers' keys and addresses."""
-INTERNAL = {"LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_MODE", "PYDANTIC_DISABLE_PLUGINS", "OMP_WAIT_POLICY"}
+INTERNAL = {
+    "_MASSGEN_COMPLETE",
+    "LITELLM_LOCAL_MODEL_COST_MAP",
+    "LITELLM_MODE",
+    "PYDANTIC_DISABLE_PLUGINS",
+    "OMP_WAIT_POLICY",
+}
 """What massgen sets for the libraries it uses."""
 ELSEWHERE = {
     "HTTP_PROXY",
@@ -69,7 +75,7 @@ def flags() -> frozenset[str]:
 
 
 def _options(command: click.Command) -> list[str]:
-    parameters = command.get_params(click.Context(command))
+    parameters = command.get_params(click.Context(command, help_option_names=["-h", "--help"]))
     return [
         name
         for parameter in parameters
@@ -99,7 +105,7 @@ def check_command(words: list[str]) -> None:
         command = command.commands.get(words[0], command)
         words.pop(0)
     if not {"--help", "-h", "--version"} & {*words}:
-        command.make_context("massgen", words, resilient_parsing=False)
+        command.make_context("massgen", words, help_option_names=["-h", "--help"])
 
 
 def _flags(code: str) -> Iterator[tuple[str, str]]:
@@ -168,9 +174,11 @@ def _settings(code: str) -> Iterator[tuple[str, str]]:
 
 
 def _commands(code: str) -> Iterator[tuple[str, str]]:
-    if re.match(r"massgen [a-z@\"-]", code) and "..." not in code:
+    if re.match(r"massgen [a-z@\"-]", code) and not re.search(r"\.\.\.|\b[A-Z]{3,}\b", code):
         try:
             check_command([re.sub(r"^[A-Z]+$", "x", word) for word in shlex.split(code)[1:]])
+        except click.MissingParameter:
+            return  # it is only named
         except (click.ClickException, ValueError) as error:
             yield f"{code}: {error}", "massgen --help tells what there is."
 
@@ -247,7 +255,7 @@ def _versions(page: Path) -> Iterator[Problem]:
 @cache
 def _sources() -> str:
     files = [path for root in ("massgen", "examples", "tests", "benchmarks") for path in Path(root).rglob("*.*")]
-    kept = [path for path in files if path.suffix in (".py", ".yaml", ".toml") and "handbook" not in path.parts]
+    kept = [path for path in files if path.suffix in (".py", ".yaml", ".toml") and "handbook" not in str(path)]
     return "\n".join(path.read_text("utf-8") for path in [*kept, Path("pyproject.toml"), Path("Makefile")])
 
 
