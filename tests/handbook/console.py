@@ -26,6 +26,7 @@ _FILE = re.compile(r"[\w./-]+\.[a-z]+|\.env")
 _VOLATILE = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "N s"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T_ -]?\d\d[:-]?\d\d[:-]?\d\d\S*"), "TIME"),
+    (re.compile(r'"seconds": [\d.]+'), '"seconds": N'),
     (re.compile(r"/sessions/[\w.-]+"), "/sessions/SESSION"),
 )
 
