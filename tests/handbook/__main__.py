@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from massgen.models import ensure
-from tests.handbook import checks, console, contents, generate, links, names, notebooks
+from tests.handbook import checks, console, contents, generate, links, names, notebooks, python_blocks
 from tests.handbook.fences import Problem
 
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md")
@@ -56,9 +56,12 @@ def check(chosen: Sequence[Path], *, run: bool) -> int:
     return 1 if found else 0
 
 
-def run_problems(chosen: Sequence[Path]) -> list[Problem]:
+def run_problems(chosen: Sequence[Path]) -> Iterator[Problem]:
     with console.world(ensure(SMALLEST)) as variables, tempfile.TemporaryDirectory() as folder:
-        return [problem for page in chosen for problem in run_page(page, variables, Path(folder, page.stem))]
+        for number, page in enumerate(chosen):
+            yield from run_page(page, variables, Path(folder, str(number)))
+        if told := python_blocks.run(variables, Path(folder, "blocks")):
+            yield Problem("README.md, handbook/, massgen/", "python", told, "make docs-update")
 
 
 def run_page(page: Path, variables: Mapping[str, str], home: Path) -> Iterator[Problem]:
@@ -78,6 +81,7 @@ def update(chosen: Sequence[Path]) -> int:
                 notebooks.update(page, variables, home)
             else:
                 page.write_text(console.rewritten(page, console.run(page, variables, home)), "utf-8")
+        print(python_blocks.run(variables, Path(folder, "blocks"), update=True), end="", file=sys.stderr)
     return 0
 
 

@@ -118,14 +118,15 @@ def run(page: Path, variables: Mapping[str, str], home: Path) -> list[Ran]:
     work.mkdir(parents=True)
     out.mkdir()
     script = "".join(_step(fence, todo, work, out) for fence in fences(page))
-    environment = {**_environment(home), **variables}
+    known = {**environment(home), **variables}
     subprocess.run(
-        ["bash", "-c", script], cwd=work, env=environment, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL
+        ["bash", "-c", script], cwd=work, env=known, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL
     )
     return [Ran(command, _output(out / str(number), home)) for number, command in enumerate(todo)]
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
+    """All that programs know of the machine."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {
         "PATH": path, "HOME": str(home), "COLUMNS": "80", "TERM": "dumb", "LANG": "C.UTF-8", "NO_COLOR": "1",
