@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("what", choices=["check", "update"])
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--run", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     chosen = options.pages or pages()
     return check(chosen, run=options.run) if options.what == "check" else update(chosen)
 

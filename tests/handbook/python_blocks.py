@@ -39,7 +39,7 @@ def test_block(
         if console.is_file(fence) and fence.language != "console":
             (tmp_path / fence.title).write_text(fence.body, "utf-8")
     monkeypatch.chdir(tmp_path)
-    eval_example.set_config(line_length=120, target_version="py311", ruff_ignore=["F821", "D", "I001", "F704"])
+    eval_example.set_config(line_length=120, target_version="py310", ruff_ignore=["F821", "D", "I001", "F704"])
     if eval_example.update_examples:
         eval_example.run_print_update(example)
     else:
