@@ -8,6 +8,7 @@ from pathlib import Path
 
 import massgen
 from massgen.errors import Exit
+from tests.handbook import workflows
 from tests.handbook.fences import Problem
 
 ERRORS, API = Path("handbook/guides/errors.md"), Path("handbook/reference/api.md")
@@ -19,6 +20,7 @@ def problems() -> Iterator[Problem]:
     yield from _public_names()
     yield from _modules()
     yield from _quotes()
+    yield from workflows.problems()
 
 
 def _exit_codes() -> Iterator[Problem]:

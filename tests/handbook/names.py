@@ -51,6 +51,7 @@ FOREIGN = ("vllm", "python", "pip", "ollama", "git", "make", "llama-server", "ap
 """Programs whose flags are not ours to know."""
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_CONSTANT = re.compile(r"""["'][A-Z0-9_]+["']""")
 _MODEL = re.compile(r"(?:gpt|claude|gemini|grok|o\d)-[a-z0-9][\w.-]*")
 
 
@@ -91,8 +92,8 @@ def every_command() -> dict[str, click.Command]:
     for name in cli.COMMANDS:
         group = cli.command(name)
         found[f"massgen {name}"] = group
-        inner = group.commands if isinstance(group, click.Group) else {}
-        found |= {f"massgen {name} {each}": command for each, command in inner.items()}
+        if isinstance(group, click.Group):
+            found |= {f"massgen {name} {each}": command for each, command in group.commands.items()}
     return found
 
 
@@ -144,15 +145,19 @@ def _templates(code: str) -> Iterator[tuple[str, str]]:
 
 
 def _make(code: str) -> Iterator[tuple[str, str]]:
-    targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE))
-    if (found := re.match(r"make ([a-z-]+)", code)) and found[1] not in targets:
+    if (found := re.match(r"make ([a-z-]+)", code)) and found[1] not in make_targets():
         yield f"make has no target {found[1]}", "The Makefile has them."
+
+
+@cache
+def make_targets() -> frozenset[str]:
+    return frozenset(re.findall(r"^([a-z-]+):", Path("Makefile").read_text("utf-8"), re.MULTILINE))
 
 
 def _identifiers(code: str) -> Iterator[tuple[str, str]]:
     """Settings, fields, functions: whatever is written like one must stand somewhere in the sources."""
     for name in re.findall(r"(?<![\w/-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w/-])", code):
-        if not re.search(rf"\b{name}\b", _sources()):
+        if name not in _words():
             yield f"nothing is called {name}", "It was renamed, removed, or misspelt."
 
 
@@ -254,9 +259,22 @@ def _versions(page: Path) -> Iterator[Problem]:
 
 @cache
 def _sources() -> str:
-    files = [path for root in ("massgen", "examples", "tests", "benchmarks") for path in Path(root).rglob("*.*")]
-    kept = [path for path in files if path.suffix in (".py", ".yaml", ".toml") and "handbook" not in str(path)]
-    return "\n".join(path.read_text("utf-8") for path in [*kept, Path("pyproject.toml"), Path("Makefile")])
+    files = [path for root in ("massgen", "examples", "tests", "benchmarks") for path in _written(Path(root))]
+    return "\n".join(path.read_text("utf-8") for path in [*files, Path("pyproject.toml"), Path("Makefile")])
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    """Code and settings below `folder`: neither the gate's own, nor what npm put there."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name not in ("handbook", "node_modules", "__pycache__"):
+            yield from _written(path)
+        elif path.suffix in (".py", ".yaml", ".toml") and "handbook" not in path.name:
+            yield path
+
+
+@cache
+def _words() -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", _sources()))
 
 
 def undocumented_variables() -> Iterator[Problem]:
@@ -264,7 +282,8 @@ def undocumented_variables() -> Iterator[Problem]:
     keys = {name for row in PROVIDERS.values() for name in (*row.key_variables, *row.url_variables)}
     told = {*VARIABLES, *INTERNAL, *keys}
     for path in sorted(Path("massgen").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text)) if _CONSTANT.search(text) else ():
             match node:
                 case ast.Call(
                     ast.Attribute(attr="get" | "getenv" | "setdefault" | "pop"), [ast.Constant(str(name)), *_]
