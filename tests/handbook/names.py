@@ -51,7 +51,8 @@ FOREIGN = ("vllm", "python", "pip", "ollama", "git", "make", "llama-server", "ap
 """Programs whose flags are not ours to know."""
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_CONSTANT = re.compile(r"""["'][A-Z0-9_]+["']""")
+_LOOKED_UP = re.compile(r"""\b(?:get|getenv|setdefault|pop)\(\s*\w?["'][^"'a-z]+["']""")
+"""What every call that `undocumented_variables` looks for is written like: files without it need no parsing."""
 _MODEL = re.compile(r"(?:gpt|claude|gemini|grok|o\d)-[a-z0-9][\w.-]*")
 
 
@@ -283,7 +284,7 @@ def undocumented_variables() -> Iterator[Problem]:
     told = {*VARIABLES, *INTERNAL, *keys}
     for path in sorted(Path("massgen").rglob("*.py")):
         text = path.read_text("utf-8")
-        for node in ast.walk(ast.parse(text)) if _CONSTANT.search(text) else ():
+        for node in ast.walk(ast.parse(text)) if _LOOKED_UP.search(text) else ():
             match node:
                 case ast.Call(
                     ast.Attribute(attr="get" | "getenv" | "setdefault" | "pop"), [ast.Constant(str(name)), *_]
