@@ -12,6 +12,7 @@ import yaml
 
 from massgen.errors import ConfigError
 from massgen.loading import load, parse
+from tests.handbook import installs
 from tests.handbook.console import is_file
 from tests.handbook.fences import Fence, Problem, fences
 
@@ -25,6 +26,7 @@ GENERATED = "<!-- Written by `make docs-update`"
 
 def problems(page: Path) -> Iterator[Problem]:
     """All that is wrong with the fences of `page`, short of running them."""
+    yield from installs.problems(page)
     for fence in fences(page):
         snippet = _SNIPPET.fullmatch(fence.body.strip())
         if snippet:

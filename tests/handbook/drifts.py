@@ -53,6 +53,8 @@ DRIFTS = [
     Drift("a make target that is gone", "Makefile", "\nbench:", "\nmeasure:", "handbook/concepts/performance.md", "make"),
     Drift("a public name on no page", "massgen/__init__.py", '["Result", ', '["Outcome", "Result", ', "handbook/reference/api.md", "public name"),
     Drift("a stale notebook", "handbook/start/notebook.ipynb", "'Paris.'", "'Lyon.'", "handbook/start/notebook.ipynb", "notebook", run="handbook/start/notebook.ipynb"),
+    Drift("an install line of somebody else's package", "README.md", '".[local]"', '"massgen[local]"', "README.md", "install"),
+    Drift("an extra that is gone", "pyproject.toml", "\nlocal = [", "\nembedded = [", "handbook/start/install.md", "install"),
     Drift("an action that is not pinned", ".github/workflows/release.yml", "download-artifact@37930b1c2abaa49bbe596cd826c3c89aef350131 # v7.0.0", "download-artifact@v7", ".github/workflows/release.yml", "workflow"),
     Drift("a right too many", ".github/workflows/ci.yml", "  contents: read", "  contents: write", ".github/workflows/ci.yml", "workflow"),
     Drift("a job without end", ".github/workflows/links.yml", "    timeout-minutes: 30\n", "", ".github/workflows/links.yml", "workflow"),
