@@ -14,6 +14,7 @@ def main() -> None:
     # A tenth of a command's time went into looking for cycles among freshly imported modules, and for pydantic's plug-ins.
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    sys.unraisablehook = _unraisable
     code: int = Exit.INTERRUPTED
     with suppress(KeyboardInterrupt):
         code = _run()
@@ -26,6 +27,13 @@ def _run() -> int:
     from massgen.cli import run
 
     return run(sys.argv[1:])
+
+
+def _unraisable(told: "sys.UnraisableHookArgs", /) -> None:
+    """Ctrl-C may come where Python cannot raise, as within an import: it is Ctrl-C nevertheless."""
+    if isinstance(told.exc_value, KeyboardInterrupt):
+        _leave()
+    sys.__unraisablehook__(told)
 
 
 def _leave() -> None:

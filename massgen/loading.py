@@ -23,6 +23,8 @@ MAX_PROBLEMS = 200
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+_ADDRESS = re.compile(r"([A-Z]+)_(?:\w+_)?(?:API_BASE|BASE_URL|ENDPOINT)")
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -55,7 +57,9 @@ def parse(source: Mapping[str, Any], env: Mapping[str, str] | None = None, *, pr
 
 
 def environment() -> Mapping[str, str]:
-    """The environment, and beneath it what a `.env` file in the working directory sets."""
+    """The environment, and beneath it what a `.env` file in the working directory sets.
+
+    Its addresses count beside its own keys alone: a folder from elsewhere must not send the user's keys to its author."""
     if not Path(".env").is_file():
         return os.environ
     from dotenv import dotenv_values
@@ -64,7 +68,16 @@ def environment() -> Mapping[str, str]:
         values = dotenv_values(".env")
     except (OSError, ValueError) as error:
         raise ConfigError([f".env: cannot be read: {error}"]) from None
-    return {**{name: value for name, value in values.items() if value is not None}, **os.environ}
+    given = {name: value for name, value in values.items() if value is not None}
+    return {**{name: value for name, value in given.items() if not _lures(name, given)}, **os.environ}
+
+
+def _lures(name: str, given: Mapping[str, str]) -> bool:
+    """Whether `name` is an address to which a key of the environment would go."""
+    if not (address := _ADDRESS.fullmatch(name)):
+        return False
+    key = re.compile(rf"{address[1]}_([A-Z]+_)?API_KEY")
+    return not any(map(key.fullmatch, given)) and any(map(key.fullmatch, os.environ))
 
 
 def _loaded(layers: Layers, env: Mapping[str, str], profile: str) -> Loaded:

@@ -39,6 +39,8 @@ _UNSAFE = re.compile(
 """Colours, cursor movements and every other control (so no escape sequence survives), reordering and invisible characters,
 half surrogates.
 Joiners (U+200C, U+200D) stay: Persian and emoji need them."""
+_BEGUN = re.compile("(?:\r|\x1b|(?:\x1b\\[|\x9b)[0-?]{,32}[ -/]?)\\Z")
+"""What may be the beginning of a control, or of a line's end, which the next piece ends."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u]))")
 _COMPLETE = re.compile(rf"(?:[^\\]++|{_ESCAPE.pattern})*+")
 _LETTERS = {"n": "\n", "t": " ", "r": "", "b": "", "f": ""}
@@ -95,11 +97,12 @@ class Lane:
     use: Use = field(default_factory=Use)
     _kind: type[Chunk] | None = None
     _escaped: str = ""
+    _begun: str = ""
 
     def begin(self, at: float) -> None:
         self.text, self.settled, self.note = "", False, ""
         self.began, self.took, self.turn_tokens, self.retry_at = at, None, 0, 0
-        self._kind, self._escaped = None, ""
+        self._kind = None
 
     def settle(self, text: str, at: float) -> None:
         self.text, self.settled, self.took, self.retry_at = safe(text[:KEEP])[:KEEP], True, at - self.began, 0
@@ -109,9 +112,11 @@ class Lane:
         self.retry_at = 0
         if self._kind is not type(chunk):
             self.text += "\n" if self.text else ""
-            self._kind, self._escaped = type(chunk), ""
-        text = self._arguments(chunk) if isinstance(chunk, ToolCallDelta) else chunk.text
-        self.text += safe(text[-KEEP:])
+            self._kind, self._escaped, self._begun = type(chunk), "", ""
+        text = self._begun + (self._arguments(chunk) if isinstance(chunk, ToolCallDelta) else chunk.text)[-KEEP:]
+        begun = _BEGUN.search(text)
+        self._begun = begun[0] if begun else ""
+        self.text += safe(text.removesuffix(self._begun))
         if len(self.text) > KEEP:
             # Half at once, so that the lines do not break differently at every chunk.
             self.text = self.text[-KEEP // 2 :]

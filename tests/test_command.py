@@ -288,6 +288,26 @@ async def test_ctrl_c_at_any_moment_ends_without_a_traceback(config: str, delay:
     assert "Traceback" not in ran.err
 
 
+INTERRUPTED_WHERE_PYTHON_CANNOT_RAISE = """
+import signal, sys, weakref
+class Thing: pass
+thing = Thing()
+watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+def tell(event, arguments):
+    if event == "import" and arguments[0] == "massgen.cli":
+        globals().pop("thing", None)
+sys.addaudithook(tell)
+from massgen.__main__ import main
+main()
+"""
+
+
+async def test_ctrl_c_where_python_cannot_raise_is_ctrl_c_nevertheless() -> None:
+    async with started("-c", INTERRUPTED_WHERE_PYTHON_CANNOT_RAISE, "--version", program=()) as process:
+        ran = await ended(process)
+    assert (ran.code, ran.out, ran.err) == (Exit.INTERRUPTED, "", "")
+
+
 async def test_a_closed_stdout_is_told_and_the_answer_kept(config: str, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)

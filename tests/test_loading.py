@@ -24,7 +24,7 @@ from massgen.config import (
     UiConfig,
 )
 from massgen.errors import ConfigError, Exit
-from massgen.loading import MAX_PROBLEMS, Loaded, load, parse
+from massgen.loading import MAX_PROBLEMS, Loaded, environment, load, parse
 
 GOOD = """\
 agents:
@@ -337,6 +337,20 @@ def test_variables_come_from_a_dotenv_file_too_and_the_environment_goes_first(mo
         got = found.config.agents[0].backend
         assert (got.model, got.base_url) == ("from-environment", "http://from-file")
         assert found.secrets == (SECRET,)
+
+
+def test_an_address_in_a_dotenv_file_gets_no_key_of_the_environment(monkeypatch):
+    Path(".env").write_text(
+        "AZURE_OPENAI_ENDPOINT=https://elsewhere.example\nOLLAMA_API_BASE=http://127.0.0.1:1\nOTHER=1\n"
+    )
+    monkeypatch.setenv("AZURE_API_KEY", SECRET)
+    assert {name for name in ("AZURE_OPENAI_ENDPOINT", "OLLAMA_API_BASE", "OTHER") if name in environment()} == {
+        "OLLAMA_API_BASE",
+        "OTHER",
+    }
+    with Path(".env").open("a") as file:
+        file.write("AZURE_OPENAI_API_KEY=its-own\n")
+    assert environment()["AZURE_OPENAI_ENDPOINT"] == "https://elsewhere.example"
 
 
 def test_a_dotenv_file_that_is_no_text_is_a_problem_of_its_own():

@@ -173,6 +173,15 @@ def test_a_tool_call_is_read_as_text_however_its_pieces_are_cut(text: str, step:
         assert view.lanes["alice"].text == f'new_answer "{text}"'
 
 
+@given(st.text(st.sampled_from("a@[3m;\r\n\x1b\x9b\t"), max_size=40), st.integers(1, 7))
+def test_controls_and_line_ends_are_taken_out_however_the_text_is_cut(text: str, step: int) -> None:
+    view = viewed(answering(1))
+    for start in range(0, len(text), step):
+        view.delta("alice", TextDelta(text[start : start + step]))
+    view.delta("alice", TextDelta("\nz"))
+    assert view.lanes["alice"].text == safe(text + "\nz")
+
+
 def test_what_only_looks_like_an_escape_is_shown_as_it_is() -> None:
     view = viewed(answering(1))
     for piece in ("\\", "uXYZ and ", "more\\"):

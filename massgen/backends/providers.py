@@ -244,7 +244,8 @@ def resolve_base_url(provider: Provider, given: str, environ: Mapping[str, str] 
         return given
     found = next((environ[name] for name in provider.url_variables if environ.get(name)), "")
     if not found and provider.needs_base_url:
-        variables = f", or set {provider.url_variables[0]}" if provider.url_variables else ""
+        beside = " beside its key" if provider.key_variables else ""
+        variables = f", or set {provider.url_variables[0]}{beside}" if provider.url_variables else ""
         raise ConfigError([f"no address for {provider.title} ({provider.type}): write `base_url`{variables}"])
     return _versioned(found, provider) if found and provider.wire == "chat_completions" else found or provider.base_url
 

@@ -26,7 +26,9 @@ _FILE = re.compile(r"[\w./-]+\.[a-z]+|\.env")
 _VOLATILE = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "N s"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T_ -]?\d\d[:-]?\d\d[:-]?\d\d\S*"), "TIME"),
-    (re.compile(r'"seconds": [\d.]+'), '"seconds": N'),
+    (re.compile(r'"(seconds|calls|input_tokens|output_tokens)": [\d.]+'), r'"\1": N'),
+    # An agent that votes before it has seen all answers is asked again.
+    (re.compile(r"\b\d+ model calls; [\d,]+ tokens in, [\d,]+ out"), "N model calls; N tokens in, N out"),
     (re.compile(r"/sessions/[\w.-]+"), "/sessions/SESSION"),
 )
 

@@ -27,7 +27,8 @@ def variables() -> list[str]:
     """The blocks of the page on the environment."""
     intro = (
         "A configuration takes a variable's value by `${NAME}`. The ones below massgen looks up by itself. They may stand in a "
-        "file `.env` in the working directory, too; what is set in the environment goes first."
+        "file `.env` in the working directory, too; what is set in the environment goes first. An address of `.env` counts only beside a key of `.env`: "
+        "what a folder brings along must not lead your keys elsewhere."
     )
     own = [f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()]
     keys = [
