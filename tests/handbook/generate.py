@@ -18,7 +18,7 @@ from massgen import config, errors, events, prompts
 from massgen.agents import Task, Turn, briefing
 from massgen.config import Config
 from massgen.events import Fact, Purpose
-from massgen.schema import texts_below
+from massgen.schema import schema, texts_below
 from tests.handbook import tables
 from tests.handbook.names import every_command
 from tests.handbook.providers_page import providers_page
@@ -77,7 +77,11 @@ def configuration_page() -> str:
         "probably meant. `${NAME}` in a value stands for an environment variable, or one of a `.env` file in the "
         "working directory. Of all keys only `agents`, each agent's `backend`, and its `type` must be there."
     )
-    return _page("Configuration", "massgen/config.py", intro, *_sections(Config, ""))
+    file, *sections = _sections(Config, "")
+    kinds = {"agent": "section, as one of `agents[]`", "extends": "text", "profiles": "mapping of changes by name"}
+    meant = schema()["properties"]
+    own = [f"| `{key}` | {kind} | none | {meant[key]['description']} |" for key, kind in kinds.items()]
+    return _page("Configuration", "massgen/config.py", intro, "\n".join([file, *own]), *sections)
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
