@@ -11,31 +11,53 @@ import platform
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import public_configs, validate
 from benchmarks.footprint import footprint
+from benchmarks.live_view import live_view
 from benchmarks.local_model import local_model
 from benchmarks.measure import Probe, measure, servers
-from benchmarks.peers import PEERS, PUBLIC, install
+from benchmarks.peers import PEERS, PUBLIC, RAW, install
 from benchmarks.scenarios import Results, Row, probes, rows, slowness
 
 
 def main() -> int:
     options = _options()
-    for peer in [*PEERS, *([PUBLIC] if options.public else [])]:
-        install(peer)
-    results = run(probes(public=options.public), options.rounds)
-    lines = [line(row, results) for row in rows(public=options.public)]
-    lines += footprint() if options.install else []
-    lines += local_model() if options.local else []
-    print(
-        f"{machine()}; CPU targets are {slowness(results):.2f} times those of the reference machine\n\n{table(lines)}"
-    )
+    peers = [*PEERS, *([PUBLIC] if options.public else [])]
+    wanted = [row for row in [*rows(public=options.public), *validate.rows()] if options.only in row.what]
+    needed = {RAW.name, *(figure.probe for row in wanted for figure in (row.figure, row.over, row.beside) if figure)}
+    for peer in peers:
+        if peer.name in needed:
+            install(peer)
+    every = [*probes(public=options.public), *validate.probes()]
+    results = run([probe for probe in every if probe.name in needed], options.rounds)
+    return report([*(line(row, results) for row in wanted), *parts(options, slowness(results))], results, options)
+
+
+def parts(options: argparse.Namespace, slower: float) -> Iterator[dict[str, Any]]:
+    """The rows that are measured in their own way."""
+    every: Mapping[str, tuple[bool, Callable[[], list[dict[str, Any]]]]] = {
+        "live view": (True, lambda: live_view(slower)),
+        "the public MassGen's configurations": (bool(options.configs), lambda: public_configs.rows(options.configs)),
+        "pip install massgen": (options.install, footprint),
+        "embedded model": (options.local, local_model),
+    }
+    for name, (asked, measured) in every.items():
+        if asked and options.only in name:
+            tell(name)
+            yield from measured()
+    tell("")
+
+
+def report(lines: Sequence[Mapping[str, Any]], results: Results, options: argparse.Namespace) -> int:
+    slower = f"CPU targets are {slowness(results):.2f} times those of the reference machine"
+    print(f"{machine()}; {slower}\n\n{table(lines)}")
     if options.json:
-        report = {"machine": machine(), "rounds": options.rounds, "rows": lines, "results": results}
-        options.json.write_text(json.dumps(report, indent=1))
+        told = {"machine": machine(), "rounds": options.rounds, "rows": lines, "results": results}
+        options.json.write_text(json.dumps(told, indent=1))
     missed = [each["what"] for each in lines if each.get("met") is False]
     return int(bool(options.check and missed))
 
@@ -43,9 +65,11 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
+    parser.add_argument("--only", default="", metavar="TEXT", help="measure the rows with this in their name")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument("--public", action="store_true", help="also the public MassGen: installs 1.7 GB")
+    parser.add_argument("--configs", type=Path, default=public_configs.installed(), help="its configurations")
     parser.add_argument("--install", action="store_true", help="also what installing massgen brings")
     parser.add_argument("--local", action="store_true", help="also the embedded model, against its runtime alone")
     return parser.parse_args()

@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
+from benchmarks.peers import PUBLIC
 from massgen.errors import ConfigError, Problem
 from massgen.loading import load
 from massgen.migration import migrate
 
 PROSE = ("system_message", "description", "planning_mode_instruction", "task", "prompt")
 """Settings that hold text for models."""
+SILENT = "are refused with a problem that does not say what to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +83,34 @@ def _bare(data: Any, key: str = "") -> Any:
             return data
 
 
+def installed() -> Path | None:
+    """The configurations of the public MassGen that `python -m benchmarks --public` installed."""
+    return next(PUBLIC.python.parents[1].glob("lib/python*/site-packages/massgen/configs"), None)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows of the benchmark's table: the target is that every refusal says what to do."""
+    what = "the public MassGen's configurations"
+    limits = {SILENT: 0}
+    told = counts([fate(file) for file in files(folder)])
+    judged = {name: {"limit": limits[name], "met": count <= limits[name]} for name, count in told if name in limits}
+    return [{"what": f"{what}: {name}", "unit": "", "value": count, **judged.get(name, {})} for name, count in told]
+
+
 def table(fates: Sequence[Fate]) -> str:
-    counts = Counter(len(each.refused) for each in fates)
-    rows = [
+    return "\n".join(f"{value:6} {name}" for name, value in counts(fates))
+
+
+def counts(fates: Sequence[Fate]) -> list[tuple[str, int]]:
+    problems = Counter(len(each.refused) for each in fates)
+    return [
         ("configurations", len(fates)),
-        ("load as they are", counts[0]),
+        ("load as they are", problems[0]),
         ("are refused, every problem with what to do", sum(bool(each.refused and not each.nameless) for each in fates)),
-        ("are refused with a problem that does not say what to do", sum(bool(each.nameless) for each in fates)),
+        (SILENT, sum(bool(each.nameless) for each in fates)),
         ("problems in all", sum(len(each.refused) for each in fates)),
         ("load once migrated", sum(not each.left for each in fates)),
     ]
-    return "\n".join(f"{value:6} {name}" for name, value in rows)
 
 
 def main() -> int:
