@@ -1,10 +1,13 @@
 """The live view: a run as a frame that is redrawn in place, on terminals that can move their cursor."""
 
+import os
+import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import IO, Protocol, Self, cast
 
 from rich.console import Console, ConsoleDimensions
@@ -68,6 +71,7 @@ class LiveView:
         self._left = threading.Event()
         self._drawing: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1, "live-view")
+        self._undo = ExitStack()
 
     def fact(self, recorded: Recorded) -> None:
         if self._drawing and self._drawing.done():
@@ -79,6 +83,8 @@ class LiveView:
             self._queue.append((agent, chunk))
 
     def __enter__(self) -> Self:
+        if hasattr(signal, "SIGTSTP") and threading.current_thread() is threading.main_thread():
+            self._undo.callback(signal.signal, signal.SIGTSTP, signal.signal(signal.SIGTSTP, self._suspend))
         self._resize()
         self._live.start()
         self._drawing = self._pool.submit(self._draw_until_left)
@@ -89,9 +95,16 @@ class LiveView:
         self._left.set()
         self._pool.submit(self._draw, closing=True)
         self._pool.shutdown()
+        self._undo.close()
         self._live.stop()
         self._terminal.write("".join(f"{text}\n" for text in summary(self._view, self._clock(), self._session)))
         self._terminal.flush()
+
+    def _suspend(self, *_: object) -> None:
+        """Ctrl-Z: the shell gets its cursor, and the view hides it again when the run goes on."""
+        self._console.show_cursor()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._console.show_cursor(show=False)
 
     def _draw_until_left(self) -> None:
         while not self._left.wait(1 / FRAMES_PER_SECOND):

@@ -5,9 +5,10 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import termios
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Window:
     screen: pyte.Screen = field(default_factory=lambda: pyte.Screen(80, 24))
     raw: bytes = b""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    fed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.stream = pyte.ByteStream(self.screen)
@@ -45,6 +47,12 @@ class Window:
             self.closed.set()
         self.raw += data
         self.stream.feed(data)
+        self.fed.set()
+
+    async def until(self, seen: Callable[[], bool]) -> None:
+        while not seen():
+            self.fed.clear()
+            await self.fed.wait()
 
     @property
     def text(self) -> str:
@@ -87,6 +95,29 @@ async def test_a_person_sees_the_team_at_work_and_then_the_answer(tmp_path: Path
     assert "7 model calls" in shown.text
     assert not shown.screen.cursor.hidden
     assert b"\x1b[" in shown.raw
+
+
+async def test_ctrl_z_gives_the_cursor_back_until_the_run_goes_on(tmp_path: Path) -> None:
+    async with (
+        Simulator(paced(Team(final="It is Paris."), latency=0.2, chunks=4)) as simulator,
+        window() as (shown, theirs),
+    ):
+        config = write_config(tmp_path / "team.yaml", simulator.base_url)
+        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        async with (
+            started("--config", str(config), "What?", env={"TERM": "xterm"}, **ends) as run,
+            asyncio.timeout(SECONDS),
+        ):
+            os.close(theirs)
+            await shown.until(lambda: shown.screen.cursor.hidden)
+            run.send_signal(signal.SIGTSTP)
+            await shown.until(lambda: not shown.screen.cursor.hidden)
+            run.send_signal(signal.SIGCONT)
+            await shown.until(lambda: shown.screen.cursor.hidden)
+            await shown.closed.wait()
+            assert await run.wait() == Exit.ANSWER
+    assert shown.text.endswith("It is Paris.")
+    assert not shown.screen.cursor.hidden
 
 
 async def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
