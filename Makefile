@@ -11,7 +11,7 @@ demo: .venv/local  ## a team of three answers a question on the embedded model
 	$(BIN)/massgen --config @examples/quickstart "$(QUESTION)"
 
 test: .venv/dev  ## every test, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=100 --include="$(WHOLLY_TESTED)"
 
 check: .venv/dev  ## the whole bar: what CI runs
