@@ -19,7 +19,12 @@ DIAGRAMS = Path(__file__).parent / "diagrams"
 DESCRIPTION = 155
 """Characters of a description that search engines show."""
 
+LOOKED_UP = ("command-line", "configuration", "environment", "exit-codes")
+"""Pages of the reference that the search puts before those that mention the same name."""
+
 _log = logging.getLogger("mkdocs.hooks.massgen")
+_descriptions: dict[str, str] = {}
+"""Page -> what llms.txt says of it."""
 _PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 _CAST = re.compile(r'<p>\s*<img alt="([^"]*)"([^>]*) src="([^"]+)\.cast"\s*/?>\s*</p>')
 _TABLE = re.compile(r"<table>(.*?)</table>", re.DOTALL)
@@ -58,12 +63,15 @@ def _cell(cell: dict[str, Any]) -> str:
 @event_priority(-100)
 def on_page_content(html: str, page: Any, **_: Any) -> str:
     """A page without a `description` in its front matter is described by its first sentences."""
+    if page.file.src_uri in {f"reference/{name}.md" for name in LOOKED_UP}:
+        page.meta.setdefault("search", {"boost": 4})
     if "description" not in page.meta:
         words = unescape(re.sub(r"<[^>]+>", "", " ".join(_PARAGRAPH.findall(html)))).split()
         text = " ".join(words)
         if not text:
             _log.warning("%s has no paragraph to be its description: write one, or `description:`", page.file.src_uri)
         page.meta["description"] = _shortened(text)
+    _descriptions[page.url] = page.meta["description"]
     return html
 
 
@@ -89,8 +97,22 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Take the theme's rules for what no page has out of its stylesheet."""
     site = Path(config.site_dir)
+    _describe_pages(site / "llms.txt", config.site_url)
+    _drop_unused_rules(site)
+
+
+def _describe_pages(path: Path, base: str) -> None:
+    """Say in llms.txt what each page is about."""
+    listed = path.read_text("utf-8")
+    for place, description in _descriptions.items():
+        link = f"({base}{place}index.md)\n"
+        listed = listed.replace(link, f"{link.rstrip()}: {description}\n")
+    path.write_text(listed, "utf-8")
+
+
+def _drop_unused_rules(site: Path) -> None:
+    """Take the theme's rules for what no page has out of its stylesheet."""
     used = "".join(path.read_text("utf-8") for kind in ("html", "js") for path in site.rglob(f"*.{kind}"))
     for path in site.glob("assets/stylesheets/main.*.css"):
         rules = path.read_text("utf-8")
@@ -145,14 +167,15 @@ class Cast:
     """A recording, replayed to the end of each of its chapters."""
 
     def __init__(self, text: str) -> None:
-        header, *self._events = map(json.loads, text.splitlines())
+        header, *events = map(json.loads, text.splitlines())
+        self._events: list[tuple[float, str, str]] = [*map(tuple, events)]
         self.columns, self.rows = header["width"], header["height"]
         self._screens = [*self._replayed()]
 
     def _replayed(self) -> Iterator[tuple[str, list[list[pyte.screens.Char]]]]:
         screen = pyte.Screen(self.columns, self.rows)
         stream, chapter = pyte.Stream(screen), ""
-        for _, kind, data in [*self._events, [0, "m", ""]]:
+        for _, kind, data in [*self._events, (0, "m", "")]:
             if kind == "o":
                 stream.feed(data.replace("\x1b[2m", "\x1b[90m"))  # pyte knows no faint text
                 continue

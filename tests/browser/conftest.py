@@ -1,39 +1,38 @@
-"""The handbook, built once, and one Chromium for all."""
+"""The handbook, built once and served; one Chromium for what readers do, two more that visit every page."""
 
-import os
+import json
 import subprocess
-import sys
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.browser.diagrams import CHROMIUM, QUIET
-from tests.browser.site import ROOT, Site, serving
+from tests.browser.needs import CHROMIUM, HERE, message
+from tests.browser.reading import Audit, Visit, chromium, visited
+from tests.browser.site import Site, build, pages, serving
+
+WORKERS = 2
+LIGHTHOUSE = ("/", "concepts/how-a-team-decides/", "reference/configuration/", "bare/")
+"""A page of each kind: a home, a guide, a generated table; and one that has nothing."""
+BARE = "<!doctype html><title>Bare</title><h1>Bare</h1>"
+
+
+def pytest_configure() -> None:
+    if said := message():
+        pytest.exit(said, returncode=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.timeout(90))
+        item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true", "PATH": os.environ["PATH"]}
-    ran = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env=quiet,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return folder
+    return build(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +43,34 @@ def site(built: Path) -> Generator[Site]:
 
 @pytest.fixture(scope="session")
 def browser() -> Generator[Browser]:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET]) as browser,
-    ):
+    with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def auditor(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[subprocess.Popen[str]]:
+    """Lighthouse at work."""
+    home = tmp_path_factory.mktemp("lighthouse")
+    with serving(built, {"/bare/": BARE}) as site:
+        command = ["node", HERE / "lighthouse.mjs", CHROMIUM, home, *map(site.url, LIGHTHOUSE)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=HERE, stdout=pipe, stderr=pipe, text=True) as process:
+            yield process
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def audits(auditor: subprocess.Popen[str], visits: dict[str, Visit]) -> dict[str, Audit]:
+    """When the visits, which go on meanwhile, are over: address -> category -> its score, and the audits that cost some of it."""
+    said, complaint = auditor.communicate(timeout=100)
+    assert auditor.returncode == 0, complaint
+    return dict(zip(LIGHTHOUSE, json.loads(said), strict=True))
+
+
+@pytest.fixture(scope="session")
+def visits(built: Path, auditor: subprocess.Popen[str]) -> dict[str, Visit]:
+    """Every page, visited; Lighthouse works at the same time: each fills the other's waits."""
+    waiting = iter(pages())
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = [pool.submit(partial(visited, built, waiting)) for _ in range(WORKERS)]
+        return {place: visit for each in found for place, visit in each.result().items()}

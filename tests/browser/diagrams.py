@@ -5,26 +5,19 @@ The colours are drawn as stand-ins and replaced by the page's own variables, so 
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page
 
+from tests.browser.needs import MODULES, message
+from tests.browser.reading import chromium
+from tests.browser.site import ROOT
+from tests.handbook.fences import Fence, Problem, fences
 from theme.hooks import DIAGRAMS, digest
 
-ROOT = Path(__file__).parents[2]
-MERMAID = Path(__file__).parent / "node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js"
+MERMAID = MODULES / "@mermaid-js/tiny/dist/mermaid.tiny.js"
 FONT = ROOT / "theme/assets/fonts/figtree.woff2"
-CHROMIUM = "/usr/bin/chromium"
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-"""What keeps Chromium from talking to anyone by itself."""
-
 COLOURS = {"#010101": "--ink", "#020202": "--faded", "#030303": "--paper", "#040404": "--shade", "#050505": "--line"}
 INK, FADED, PAPER, SHADE, LINE = COLOURS
 THEME = {
@@ -44,31 +37,26 @@ THEME = {
     "fontFamily": "Figtree, system-ui, sans-serif",
     "fontSize": "15px",
 }
-_FENCE = re.compile(r"^( *)```mermaid\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
-def diagrams() -> dict[str, str]:
-    """Name of the drawing -> source, of every mermaid fence of the handbook."""
-    pages = [path.read_text("utf-8") for path in sorted((ROOT / "handbook").rglob("*.md"))]
-    sources = [
-        "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
-        for page in pages
-        for indent, body in _FENCE.findall(page)
-    ]
-    return {digest(source): source for source in sources}
+def diagrams(folder: Path = ROOT / "handbook") -> dict[str, Fence]:
+    """Name of the drawing -> its fence, of every diagram of the handbook."""
+    found = [fence for page in sorted(folder.rglob("*.md")) for fence in fences(page)]
+    return {digest(fence.body): fence for fence in found if fence.language == "mermaid"}
 
 
-def drawn(sources: Mapping[str, str]) -> dict[str, str]:
-    """Name -> SVG. Raises what mermaid says of a source it cannot read."""
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET]) as browser,
-    ):
-        return draw(browser.new_page(), sources)
+def broken(page: Page, wanted: Mapping[str, Fence]) -> Iterator[Problem]:
+    """Each diagram that mermaid cannot read."""
+    for name, fence in wanted.items():
+        try:
+            draw(page, {name: fence.body})
+        except Error as error:
+            what = " ".join(error.message.removeprefix("Page.evaluate: ").split("\n    at ")[0].split())
+            yield Problem(fence.where, "diagram", what, "Mend the diagram, then: make docs-update")
 
 
 def draw(page: Page, sources: Mapping[str, str]) -> dict[str, str]:
-    """The same, on an empty page."""
+    """Name -> SVG, drawn on an empty page. Raises what mermaid says of a source it cannot read."""
     page.set_content("<body></body>")
     page.evaluate(
         "async bytes => { const face = new FontFace('Figtree', new Uint8Array(bytes).buffer, {weight: '400 700'});"
@@ -89,19 +77,43 @@ def in_page_colours(svg: str) -> str:
     return svg + "\n"
 
 
+def undrawn(wanted: Mapping[str, Fence], folder: Path = DIAGRAMS) -> Iterator[Problem]:
+    """Diagrams without a drawing, and drawings that no page has."""
+    there = {path.stem for path in folder.glob("*.svg")}
+    for name in wanted.keys() - there:
+        yield Problem(wanted[name].where, "diagram", "it is not drawn", "make docs-update")
+    for name in sorted(there - wanted.keys()):
+        yield Problem(f"{folder / name}.svg:1", "diagram", "no page has it", "make docs-update")
+
+
+def update(wanted: Mapping[str, Fence], folder: Path = DIAGRAMS) -> list[Problem]:
+    """Draw what is missing, remove what no page has. What cannot be read is returned, and nothing is written then."""
+    there = {path.stem for path in folder.glob("*.svg")}
+    missing = {name: fence for name, fence in wanted.items() if name not in there}
+    if missing:
+        with chromium() as browser:
+            page = browser.new_page()
+            if problems := [*broken(page, missing)]:
+                return problems
+            drawings = draw(page, {name: fence.body for name, fence in missing.items()})
+        folder.mkdir(exist_ok=True)
+        for name, svg in drawings.items():
+            (folder / f"{name}.svg").write_bytes(svg.encode())
+    for name in there - wanted.keys():
+        (folder / f"{name}.svg").unlink()
+    return []
+
+
 def main(arguments: list[str]) -> int:
-    wanted, there = diagrams(), {path.stem for path in DIAGRAMS.glob("*.svg")}
-    missing, stale = wanted.keys() - there, there - wanted.keys()
-    if "--check" in arguments:
-        for name in sorted(missing | stale):
-            print(f"theme/diagrams/{name}.svg: {'missing' if name in missing else 'of no page'}; run: make docs-update")
-        return 1 if missing or stale else 0
-    for name in stale:
-        (DIAGRAMS / f"{name}.svg").unlink()
-    DIAGRAMS.mkdir(exist_ok=True)
-    for name, svg in drawn({name: wanted[name] for name in sorted(missing)}).items() if missing else ():
-        (DIAGRAMS / f"{name}.svg").write_bytes(svg.encode())
-    return 0
+    wanted = diagrams()
+    stale = [*undrawn(wanted)]
+    if stale and (said := "--check" not in arguments and message()):
+        print(said, file=sys.stderr)
+        return 1
+    problems = stale if "--check" in arguments else update(wanted)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

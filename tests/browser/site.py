@@ -1,8 +1,11 @@
 """The built handbook, served on loopback as a web server would: compressed, and with a record of what was sent."""
 
 import gzip
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +16,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HANDBOOK = ROOT / "handbook"
+
+
+def build(folder: Path) -> Path:
+    """Build the site into `folder`, strictly, as `make docs` does. Raises what mkdocs says."""
+    quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true", "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    ran = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(ran.stderr)
+    return folder
 
 
 def pages() -> list[str]:
@@ -32,35 +45,40 @@ def source(page: str) -> str:
 class Site:
     """`sent`: path -> bytes of its body as they went over the wire, since the last `clear`."""
 
-    folder: Path
     address: str = ""
-    sent: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict[str, int])
 
     def url(self, page: str) -> str:
         return f"{self.address}/{page.lstrip('/')}"
 
 
 @contextmanager
-def serving(folder: Path) -> Generator[Site]:
-    site = Site(folder)
+def serving(folder: Path, more: Mapping[str, str] | None = None) -> Generator[Site]:
+    """Serve `folder`, and `more` pages: path -> HTML. Nothing may be cached: every visit is a first one."""
+    site = Site()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = folder / self.path.split("?")[0].strip("/")
             path = path / "index.html" if path.is_dir() else path
-            if not path.is_file():
+            if html := (more or {}).get(self.path):
+                self._send("text/html", gzip.compress(html.encode()))
+            elif path.is_file():
+                self._send(guess_type(path)[0] or "application/octet-stream", _compressed(path))
+            else:
                 self.send_error(HTTPStatus.NOT_FOUND)
-                return
-            body = _compressed(path)
+
+        def _send(self, kind: str, body: bytes) -> None:
             site.sent[self.path] = len(body)
             self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", guess_type(path)[0] or "application/octet-stream")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
