@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
 def run(wanted: Sequence[Probe], rounds: int) -> dict[str, list[dict[str, float]]]:
     results: dict[str, list[dict[str, float]]] = defaultdict(list)
     order = [(number, probe) for number in range(rounds) for probe in random.sample(wanted, len(wanted))]
-    with servers({probe.pace for probe in wanted}) as running:
+    with servers([*{probe.pace for probe in wanted}]) as running:
         for number, probe in order:
             tell(f"round {number + 1} of {rounds}: {probe.name}")
             results[probe.name].append(measure(probe, running[probe.pace]))

@@ -3,14 +3,18 @@
 import errno
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 import massgen
 from massgen.errors import Exit
 from tests.handbook import workflows
 from tests.handbook.fences import Problem
 
+CITATION = Path("CITATION.cff")
 ERRORS, API = Path("handbook/guides/errors.md"), Path("handbook/reference/api.md")
 ARCHITECTURE, TROUBLE = Path("handbook/concepts/architecture.md"), Path("handbook/guides/troubleshooting.md")
 
@@ -20,6 +24,7 @@ def problems() -> Iterator[Problem]:
     yield from _public_names()
     yield from _modules()
     yield from _quotes()
+    yield from _citation()
     yield from workflows.problems()
 
 
@@ -68,3 +73,13 @@ def _quotes() -> Iterator[Problem]:
                 yield Problem(
                     f"{TROUBLE}:1", "error text", f"massgen never says {piece.strip()!r}", "Quote what it says."
                 )
+
+
+def _citation() -> Iterator[Problem]:
+    """What is cited is what is installed."""
+    cited = yaml.safe_load(CITATION.read_text("utf-8"))
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    for key, told in {"title": project["name"], "license": project["license"], "type": "software"}.items():
+        if cited.get(key) != told:
+            what = f"{key} is {cited.get(key)!r}, and in pyproject.toml {told!r}"
+            yield Problem(f"{CITATION}:1", "citation", what, "Make them the same.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-COPIED = ("massgen", "examples", "handbook", "tests", "benchmarks", ".ci", ".github", "README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "Makefile", "mkdocs.yml", "pyproject.toml")  # fmt: skip
+COPIED = ("massgen", "examples", "handbook", "tests", "benchmarks", ".ci", ".github", "README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "mkdocs.yml", "pyproject.toml")  # fmt: skip
 """All that the gate looks at."""
 
 
@@ -55,6 +55,7 @@ DRIFTS = [
     Drift("a stale notebook", "handbook/start/notebook.ipynb", "'Paris.'", "'Lyon.'", "handbook/start/notebook.ipynb", "notebook", run="handbook/start/notebook.ipynb"),
     Drift("an install line of somebody else's package", "README.md", '".[local]"', '"massgen[local]"', "README.md", "install"),
     Drift("an extra that is gone", "pyproject.toml", "\nlocal = [", "\nembedded = [", "handbook/start/install.md", "install"),
+    Drift("a licence that is cited wrongly", "CITATION.cff", "Apache-2.0", "MIT", "CITATION.cff", "citation"),
     Drift("an action that is not pinned", ".github/workflows/release.yml", "download-artifact@37930b1c2abaa49bbe596cd826c3c89aef350131 # v7.0.0", "download-artifact@v7", ".github/workflows/release.yml", "workflow"),
     Drift("a right too many", ".github/workflows/ci.yml", "  contents: read", "  contents: write", ".github/workflows/ci.yml", "workflow"),
     Drift("a job without end", ".github/workflows/links.yml", "    timeout-minutes: 30\n", "", ".github/workflows/links.yml", "workflow"),

@@ -111,7 +111,7 @@ def check_command(words: list[str]) -> None:
 
 
 def _flags(code: str) -> Iterator[tuple[str, str]]:
-    if code.split(maxsplit=1)[0] in FOREIGN:
+    if Path(code.split(maxsplit=1)[0]).name in FOREIGN:
         return
     for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
         if flag not in flags():
