@@ -19,17 +19,18 @@ from massgen.backends import Request, Tool
 from massgen.backends.chat_completions import HttpPool
 from massgen.backends.gateway import Gateway, preload
 from massgen.backends.providers import PROVIDERS
-from massgen.config import Config
+from massgen.config import BackendType, Config
 from massgen.errors import BackendError
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 from massgen.team import build
-from tests.providers import Act, Hosted, Policy, Reply, Simulator, call, cut, fault, hang, say
+from tests.providers import Act, Hosted, Policy, Reply, Simulator, broken, call, cut, fault, hang, raw, say
 
 pytestmark = [
     pytest.mark.timeout(60),  # importing litellm takes seconds
-    # pydantic's words on litellm's models; litellm filters them on import, and pytest undoes that.
+    # pydantic's words on litellm's models; they are filtered on import, and pytest undoes that.
     pytest.mark.filterwarnings("ignore:Accessing the '.*' attribute on the instance is deprecated"),
     pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier"),
+    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"),
 ]
 
 KEY = "sk-secret-0123456789"
@@ -37,7 +38,7 @@ HELLO = Request([messages.user("Hello")])
 VOTE = Tool("vote", "Votes.", {"type": "object", "properties": {"agent_id": {"type": "string"}}})
 
 
-def gateway(sim: Simulator, model: str = "openai/some-model", **settings: object) -> Gateway:
+def gateway(sim: Simulator, model: str = "openai/some-model", **settings: Any) -> Gateway:
     return Gateway(model, api_key=KEY, base_url=sim.base_url, **settings)
 
 
@@ -61,7 +62,7 @@ async def reply(policy: Policy, request: Request = HELLO, model: str = "openai/s
             await backend.aclose()
 
 
-async def failure(policy: Policy, **settings: object) -> BackendError:
+async def failure(policy: Policy, **settings: Any) -> BackendError:
     async with Simulator(policy) as sim:
         backend = gateway(sim, **settings)
         with pytest.raises(BackendError) as caught:
@@ -159,28 +160,17 @@ async def test_a_prompt_longer_than_the_context_window_is_to_be_shortened(said: 
     assert "Shorten" in error.fix
 
 
-async def test_an_error_that_litellm_quotes_as_bytes_is_read() -> None:
-    async with Simulator(lambda _: fault(status=404, message="model: none such")) as sim:
-        backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, base_url=sim.url)
-        for _ in range(2):  # the second time over connections that were closed
-            with pytest.raises(BackendError, match=r"sonnet-4-5 at http://[0-9.:]*: model: none such \(status 404\)"):
-                await chunks(backend)
-            await backend.aclose()
-
-
 async def test_a_long_error_is_cut() -> None:
     error = await failure(lambda _: fault(status=500, message="x" * 9_000))
     assert len(error.what) < 330
 
 
 async def test_a_setting_the_model_does_not_have_is_named_without_litellms_own_advice() -> None:
-    backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, options={"seed": 1}, label="claude")
-    with pytest.raises(
-        BackendError, match=r"claude at its provider: anthropic does not support parameters: \['seed'\]"
-    ) as caught:
+    backend = Gateway("anthropic/claude-sonnet-4-5", api_key=KEY, options={"seed": 1})
+    with pytest.raises(BackendError, match="at its provider: anthropic does not support parameters") as caught:
         await chunks(backend)
     assert not caught.value.transient
-    assert "drop_params" not in str(caught.value)
+    assert caught.value.what.endswith("['seed'], for model=claude-sonnet-4-5. (status 400)")
     await backend.aclose()
 
 
@@ -195,16 +185,106 @@ async def test_an_unknown_provider_is_a_permanent_failure() -> None:
 async def test_an_unreachable_server_is_a_transient_failure() -> None:
     async with Simulator(lambda _: say("Hi")) as sim:
         backend = gateway(sim)
-    with pytest.raises(BackendError) as caught:
+    with pytest.raises(BackendError, match="refused the connection") as caught:
         await chunks(backend)
     assert caught.value.transient
     await backend.aclose()
 
 
-async def test_a_connection_cut_in_the_middle_is_a_transient_failure() -> None:
-    error = await failure(lambda _: cut(after=3))
+def of_kind(sim: Simulator, kind: BackendType, model: str, **settings: Any) -> Gateway:
+    """A gateway to a provider as a configuration of `type: kind` makes it."""
+    provider = PROVIDERS[kind]
+    return Gateway(
+        f"{provider.litellm_prefix}{model}",
+        api_key=KEY,
+        base_url=sim.address(kind),
+        options=builtins.plan(kind, {"model": model, **settings}).options,
+        key_name=provider.key_variables[0],
+        key_page=provider.key_page,
+    )
+
+
+REASONING = {"reasoning": {"effort": "low"}}
+"""With tools, it takes Azure's models to the Responses API, which litellm reaches by a bridge of its own."""
+WIRES: dict[str, tuple[BackendType, str, dict[str, Any]]] = {
+    "claude": ("claude", "claude-sonnet-4-5", {}),
+    "gemini": ("gemini", "gemini-3-flash-preview", {}),
+    "azure": ("azure_openai", "gpt-5-mini", {}),
+    "bridge": ("azure_openai", "gpt-5.4", REASONING),
+    "openai": ("openai", "some-model", {}),
+}
+each_wire = pytest.mark.parametrize("wire", WIRES)
+
+
+async def failure_on(wire: str, policy: Policy) -> BackendError:
+    kind, model, settings = WIRES[wire]
+    async with Simulator(policy) as sim:
+        backend = of_kind(sim, kind, model, **settings)
+        with pytest.raises(BackendError) as caught:
+            await chunks(backend, Request([messages.user("Hello")], [VOTE]))
+        await backend.aclose()
+        assert len(sim.calls) == 1
+        return caught.value
+
+
+@each_wire
+async def test_a_refusal_is_told_in_the_providers_words_alone(wire: str) -> None:
+    words = "Bad 'value' isn't \"good\" é. Or is it?"
+    error = await failure_on(wire, lambda _: fault(status=400, message=words))
+    assert error.what == f"{words} (status 400)"
+
+
+@each_wire
+async def test_a_page_instead_of_an_error_says_its_title(wire: str) -> None:
+    page = b"<html><head><title>Bad Gateway</title></head></html>"
+    error = await failure_on(wire, lambda _: fault(status=502, body=page))
+    assert (error.what, error.transient) == ("Bad Gateway (status 502)", True)
+
+
+@each_wire
+async def test_a_provider_says_when_to_try_again_in_its_own_way(wire: str) -> None:
+    error = await failure_on(wire, lambda _: fault(status=429, message="Slow down.", retry_after=17.5))
+    assert (error.what, error.transient, error.retry_after) == ("Slow down. (status 429)", True, 17.5)
+
+
+async def test_a_quota_that_is_whole_again_soon_is_no_want_of_credit() -> None:
+    said = "You exceeded your current quota, please check your plan and billing details."
+    error = await failure_on("gemini", lambda _: fault(status=429, message=said, retry_after=34))
+    assert (error.transient, error.retry_after) == (True, 34)
+    assert not (await failure_on("gemini", lambda _: fault(status=429, message=said))).transient
+
+
+@pytest.mark.parametrize("wire", ["claude", "gemini", "azure", "bridge"])
+async def test_a_wrong_key_is_told_with_its_variable_and_the_place_where_keys_are_made(wire: str) -> None:
+    kind, model, settings = WIRES[wire]
+    async with Simulator(lambda _: say("Hi"), keys={"another"}) as sim:
+        backend = of_kind(sim, kind, model, **settings)
+        with pytest.raises(BackendError) as caught:
+            await chunks(backend, Request([messages.user("Hello")], [VOTE]))
+        await backend.aclose()
+    provider = PROVIDERS[kind]
+    assert caught.value.fix == f"Check {provider.key_variables[0]}. Keys are made at {provider.key_page}."
+    assert not caught.value.transient
+
+
+@each_wire
+async def test_a_connection_that_is_closed_is_told_as_the_direct_client_tells_it(wire: str) -> None:
+    for after, words in ((0, "the connection was closed without a reply"), (3, "the reply was cut off")):
+        error = await failure_on(wire, lambda _, after=after: cut(after))
+        assert (error.what, error.transient) == (words, True)
+
+
+async def test_a_reply_that_stops_before_its_end_is_cut_off_though_the_connection_is_closed_well() -> None:
+    begun = b'data: {"choices": [{"index": 0, "delta": {"content": "Half a"}}]}\n\n'
+    error = await failure(lambda _: raw(begun))
+    assert (error.what, error.transient) == ("the reply was cut off", True)
+
+
+@each_wire
+async def test_an_error_inside_a_stream_holds_no_traceback_no_path_and_no_advice(wire: str) -> None:
+    error = await failure_on(wire, lambda _: broken(3, message="Broke in the middle."))
+    assert error.what.removeprefix("INTERNAL - ") == "Broke in the middle. (status 500)"
     assert error.transient
-    assert "litellm" not in str(error)
 
 
 @pytest.mark.parametrize("after", [0, 3])
@@ -269,17 +349,20 @@ async def test_its_logger_stays_quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 BUILT_INS = (Hosted("web_search", "sky", "https://a.example"), Hosted("code", "print(1)", "1"))
 RAN_ITS_OWN = Reply("Blue.", "Hm.", (Act("vote", '{"agent_id": "agent1"}'),), BUILT_INS)
+BUILT_IN_MODELS: dict[BackendType, str] = {"claude": "claude-sonnet-4-5", "gemini": "gemini-3-flash-preview"}
 ON = {"enable_web_search": True, "enable_code_execution": True, "reasoning": {"effort": "low"}, "max_tokens": 3000}
 
 
 async def of_provider(
-    kind: str, model: str, settings: Mapping[str, Any], said: Reply = RAN_ITS_OWN, history: Sequence[Message] = ()
+    kind: BackendType,
+    model: str,
+    settings: Mapping[str, Any],
+    said: Reply = RAN_ITS_OWN,
+    history: Sequence[Message] = (),
 ) -> tuple[list[Chunk], Any]:
     """What came from a provider with `settings`, which is offered `vote`, and the body it was sent."""
     async with Simulator(lambda _: said) as sim:
-        options = builtins.plan(kind, {"model": model, **settings}).options
-        name = f"{PROVIDERS[kind].litellm_prefix}{model}"
-        backend = Gateway(name, api_key=KEY, base_url=sim.address(kind), options=options)
+        backend = of_kind(sim, kind, model, **settings)
         try:
             got = await chunks(backend, Request([messages.user("Vote"), *history], [VOTE]))
         finally:
@@ -302,6 +385,18 @@ async def test_claude_runs_its_tools_beside_ours_and_its_calls_are_not_taken_for
     assert ReasoningDelta("Hm.") in got
     (made,) = calls_in(got)
     assert (made.name, json.loads(made.arguments)) == ("vote", {"agent_id": "agent1"})
+
+
+@pytest.mark.parametrize("kind", BUILT_IN_MODELS)
+async def test_a_search_that_nobody_asked_for_is_not_taken_for_our_call(kind: BackendType) -> None:
+    got, _ = await of_provider(kind, BUILT_IN_MODELS[kind], {}, say("Rain.", hosted=BUILT_INS))
+    assert got[0] == TextDelta("Rain.")
+    assert calls_in(got) == ()
+
+
+async def test_a_tool_that_does_not_exist_is_heard_where_the_provider_has_none_of_its_own() -> None:
+    got, _ = await of_provider("claude", "claude-sonnet-4-5", {}, call("fly", to="Oslo"))
+    assert [made.name for made in calls_in(got)] == ["fly"]
 
 
 async def test_gemini_runs_its_tools_beside_ours() -> None:
@@ -340,12 +435,18 @@ async def test_a_key_of_the_environment_given_reaches_litellm_and_is_known_as_a_
             assert team.secrets == (KEY,)
 
 
-@pytest.mark.parametrize(("kind", "model"), [("claude", "claude-sonnet-4-5"), ("gemini", "gemini-3-flash-preview")])
-async def test_extra_fields_and_tools_are_sent_as_they_are(kind: str, model: str) -> None:
-    tool = {"claude": {"type": "web_fetch_20250910", "name": "web_fetch"}, "gemini": {"urlContext": {}}}[kind]
-    field = {"claude": {"inference_geo": "us"}, "gemini": {"cachedContent": "cachedContents/1"}}[kind]
-    extra = {"extra_body": {**field, "tools": [tool]}}
-    _, sent = await of_provider(kind, model, {"enable_code_execution": True, **extra}, said=call("vote"))
+@pytest.mark.parametrize(
+    ("kind", "field", "tool"),
+    [
+        ("claude", {"inference_geo": "us"}, {"type": "web_fetch_20250910", "name": "web_fetch"}),
+        ("gemini", {"cachedContent": "cachedContents/1"}, {"urlContext": {}}),
+    ],
+)
+async def test_extra_fields_and_tools_are_sent_as_they_are(
+    kind: BackendType, field: Mapping[str, str], tool: Mapping[str, Any]
+) -> None:
+    settings = {"enable_code_execution": True, "extra_body": {**field, "tools": [tool]}}
+    _, sent = await of_provider(kind, BUILT_IN_MODELS[kind], settings, said=call("vote"))
     assert field.items() <= sent.items()
     assert "extra_body" not in sent
     assert len(sent["tools"]) == 3
@@ -379,22 +480,24 @@ WHOLE_LIFE = """
     sys.addaudithook(watch)
 
     from massgen import messages
-    from massgen.backends import Request
+    from massgen.backends import Request, Tool
     from massgen.backends.gateway import Gateway, preload
     from massgen.errors import BackendError
 
+    HELLO = Request([messages.user("Hello")], [Tool("vote", "", {"type": "object", "properties": {}})])
     assert "litellm" not in sys.modules, "litellm loads only where it is used"
     preload()
 
     async def main(base_url):
-        for model in ("openai/fine", "openai/broken", "anthropic/elsewhere"):
-            root = base_url.removesuffix("/v1") if model.startswith("anthropic") else base_url
-            backend = Gateway(model, api_key="none", base_url=root)
+        for model in ("openai/fine", "openai/broken", "anthropic/elsewhere", "azure/gpt-5.4"):
+            root = base_url if model.startswith("openai") else base_url.removesuffix("/v1")
+            options = {"reasoning_effort": "low"} if model.startswith("azure") else {}
+            backend = Gateway(model, api_key="none", base_url=root, options=options)
             try:
-                async for _ in backend.stream(Request([messages.user("Hello")])):
+                async for _ in backend.stream(HELLO):
                     pass
             except BackendError:
-                assert model != "openai/fine"
+                assert model not in ("openai/fine", "azure/gpt-5.4")
             await backend.aclose()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, left

@@ -21,6 +21,10 @@ MAX_TEXT = 300
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _TOO_LONG = re.compile(r"context[ _](length|window|size)|maximum context|prompt is too long", re.IGNORECASE)
 _SPENT = re.compile(r"insufficient_quota|billing|insufficient (funds|credit|balance)", re.IGNORECASE)
+_WRONG_KEY = re.compile(rb"API_KEY_INVALID|invalid_api_key|incorrect api key", re.IGNORECASE)
+"""How a wrong key is told with a status other than 401: by Google and by xAI."""
+_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+"""How Google says when to try again: https://cloud.google.com/apis/design/errors#error_details"""
 
 _FIXES = {
     400: "Correct the model's settings in the configuration.",
@@ -41,6 +45,8 @@ class Caller:
     key: str = field(default="", repr=False)
     key_name: str = ""
     """The environment variable the key is from, if known."""
+    key_page: str = ""
+    """Where keys are made, if known."""
 
     def error(
         self, what: str, *, fix: str = "", transient: bool = False, retry_after: float | None = None
@@ -60,21 +66,22 @@ class Caller:
         if 300 <= status < 400:
             place = self.line(headers.get("location", "nowhere").partition("?")[0])
             return self.error(f"redirected to {place} (status {status})", fix="Set `base_url` to the new place.")
-        said = _said(body)
-        too_long, spent = _TOO_LONG.search(said), status == 429 and _SPENT.search(said)
+        words, delay = said(body), _delay(body)
+        too_long, spent = _TOO_LONG.search(words), status == 429 and delay is None and _SPENT.search(words)
         transient = (status in _TRANSIENT or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)) and not (
             too_long or spent
         )
         return self.error(
-            f"{self.line(said) or _reason(status)} (status {status})",
-            fix="" if transient else _SHORTEN if too_long else self._fix(402 if spent else status),
+            f"{self.line(words) or _reason(status)} (status {status})",
+            fix="" if transient else _SHORTEN if too_long else self._fix(402 if spent else status, body),
             transient=transient,
-            retry_after=retry_after(headers, time.time()) if transient else None,
+            retry_after=_first(retry_after(headers, time.time()), delay) if transient else None,
         )
 
-    def _fix(self, status: int) -> str:
-        if status == HTTPStatus.UNAUTHORIZED:
-            return f"Check {self.key_name}." if self.key_name else "Check `api_key` in the configuration."
+    def _fix(self, status: int, body: bytes) -> str:
+        if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.BAD_REQUEST and _WRONG_KEY.search(body)):
+            page = f" Keys are made at {self.key_page}." if self.key_page else ""
+            return f"Check {self.key_name or '`api_key` in the configuration'}.{page}"
         return _FIXES.get(status, "")
 
     def event(self, error: Any) -> BackendError:
@@ -123,7 +130,7 @@ def _reason(status: int) -> str:
         return "refused"
 
 
-def _said(body: bytes) -> str:
+def said(body: bytes) -> str:
     """What an error's body says: the message in it, with its code, or the text itself; a page says only its title."""
     text = body.decode("utf-8", "replace").strip()
     try:
@@ -143,7 +150,7 @@ def _message(value: Any) -> str:
             return _message(first)
         case {"error": {} as inner}:
             return _message(inner)
-        case {"message": str() as text, "code": str() as code} if code not in text:
+        case {"message": str() as text, "code": str() as code} if code not in text and not code.isdigit():
             return f"{text} ({code})"
         case {"message": str() as text} | {"error": str() as text} | {"detail": str() as text} | str(text):
             return text
@@ -162,6 +169,16 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+def _delay(body: bytes) -> float | None:
+    """Seconds to wait, as an error's body says it. With them even a quota that is used up is whole again by itself."""
+    found = _DELAY.search(body)
+    return float(found[1]) if found else None
+
+
+def _first(*seconds: float | None) -> float | None:
+    return next((each for each in seconds if each is not None), None)
 
 
 def _number(text: str | None) -> float | None:

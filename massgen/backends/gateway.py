@@ -4,35 +4,27 @@ litellm costs 2-3 s to import, so it is imported at the first call (or by `prelo
 logging worker and tasks of its own per event loop: the last gateway closed on a loop ends them.
 """
 
-import ast
 import asyncio
 import functools
 import importlib
 import logging
 import os
-import re
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from massgen.backends import Request
 from massgen.backends.failures import Caller
+from massgen.backends.gateway_errors import told
 from massgen.backends.wire import Offered, merged, wire_messages, wire_tools
 from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 T = TypeVar("T")
 
-_BOILERPLATE = re.compile(
-    r"Give Feedback / Get Help|LiteLLM\.Info:|To drop these, set|If you want to use these params|Original exception:"
-)
-"""Where litellm's advice about litellm begins."""
-
-_WRAPPING = re.compile(r"^(?:litellm\.)?[A-Za-z]*(?:Error|Exception|Timeout)(?: Error)?\s*[:-]\s*")
-"""The class names litellm puts before the provider's words, once per layer."""
-
-_BYTES = re.compile(r"b'[^']*'|b\"[^\"]*\"")
-"""How litellm quotes some providers' responses: as Python shows bytes."""
+_LITELLMS_OWN = r"Pydantic serializer warnings:\s+PydanticSerializationUnexpectedValue\(Expected `ResponseAPIUsage`"
+"""How pydantic complains of a model of litellm's in which litellm itself keeps a dictionary (Azure's Responses)."""
 
 _open_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, set["Gateway"]] = WeakKeyDictionary()
 
@@ -60,6 +52,7 @@ def _litellm() -> Any:
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = False
         logger.setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", _LITELLMS_OWN, UserWarning)
     loaded.token_counter(model="", text="")  # loads its tokenizer, 0.3 s, here instead of on the event loop
     return loaded
 
@@ -75,8 +68,8 @@ class Gateway:
 
     `options`: litellm's parameters (left out where None), among them `tools` of the provider's own, which come after ours,
     and `extra_body`, whose fields are sent as they are.
-    A silence of `stall_timeout` seconds, before the first chunk or between two, breaks the call off. Errors name the model
-    as `label`, and `key_name` as the variable that holds its key.
+    A silence of `stall_timeout` seconds, before the first chunk or between two, breaks the call off. Errors name `key_name`
+    as the variable that holds the key, and `key_page` as the place where keys are made.
     """
 
     def __init__(
@@ -87,11 +80,11 @@ class Gateway:
         base_url: str | None = None,
         options: Mapping[str, Any] | None = None,
         stall_timeout: float = 120.0,
-        label: str = "",
         key_name: str = "",
+        key_page: str = "",
     ) -> None:
         self._model, self._stall_timeout = model, stall_timeout
-        self._caller = Caller(label or model, base_url or "its provider", api_key or "", key_name)
+        self._caller = Caller(model, base_url or "its provider", api_key or "", key_name, key_page)
         given = {"api_key": api_key, "base_url": base_url, **(options or {})}
         self._settings = _spread(model, {name: value for name, value in given.items() if value is not None})
 
@@ -105,17 +98,19 @@ class Gateway:
         _open_gateways.setdefault(asyncio.get_running_loop(), set()).add(self)
         stream = await self._guarded(litellm.acompletion(**self._arguments(request)))
         usage, finish = None, Finish("stop")
-        ours = Offered(frozenset(tool.name for tool in request.tools)) if "tools" in self._settings else None
+        ours = Offered(frozenset(tool.name for tool in request.tools) if "tools" in self._settings else None)
         try:
             while (chunk := await self._guarded(anext(stream, None))) is not None:
                 for piece in _deltas(chunk):
-                    if ours is None or ours.keeps(piece):
+                    if ours.keeps(piece):
                         yield piece
                 finish = _finish(chunk) or finish
                 if reported := getattr(chunk, "usage", None):
                     usage = _usage(litellm, self._model, reported)
         finally:
             await stream.aclose()
+        if _is_cut_off(stream):
+            raise self._caller.error("the reply was cut off", transient=True)
         if usage:
             yield usage
         yield finish
@@ -154,8 +149,7 @@ class Gateway:
         except TimeoutError as error:
             raise self._caller.exception(error, self._stall_timeout) from None
         except Exception as error:  # noqa: BLE001 - whatever failed in the code of 100 providers; the cause may hold the key
-            status = int(getattr(error, "status_code", None) or 500)
-            raise self._caller.status(status, _headers(error), _provider_text(error).encode()) from None
+            raise told(error, self._caller, self._stall_timeout) from None
 
 
 def _spread(model: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +179,11 @@ def _finish(chunk: Any) -> Finish | None:
     return Finish(reasons[0]) if reasons else None
 
 
+def _is_cut_off(stream: Any) -> bool:
+    """Whether the reply ended before its end: litellm then says `stop` itself, but remembers that it never came."""
+    return all(getattr(stream, f"{kind}_finish_reason", "") is None for kind in ("received", "intermittent"))
+
+
 def _usage(litellm: Any, model: str, usage: Any) -> Usage:
     try:
         cost = sum(litellm.cost_per_token(model=model, usage_object=usage))
@@ -192,24 +191,6 @@ def _usage(litellm: Any, model: str, usage: Any) -> Usage:
         cost = 0.0
     # Its price list says 0 for some models that cost money: 0 means unknown.
     return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cost or None)
-
-
-def _provider_text(error: Exception) -> str:
-    """What the provider said, without litellm's own words."""
-    cause = getattr(error, "original_exception", None) or error
-    text = _BOILERPLATE.split(str(getattr(cause, "message", cause)))[0].strip()
-    while text != (inner := _WRAPPING.sub("", text, count=1)):
-        text = inner
-    if _BYTES.fullmatch(text):
-        text = ast.literal_eval(text).decode(errors="replace")
-    too_long = type(cause).__name__ == "ContextWindowExceededError"
-    return f"context window exceeded: {text}" if too_long else text or type(cause).__name__
-
-
-def _headers(error: Exception) -> Mapping[str, str]:
-    """The headers of the provider's response: litellm keeps them beside a response of its own making, or in it."""
-    response = getattr(error, "response", None)
-    return getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
 
 
 async def _release(litellm: Any, loop: asyncio.AbstractEventLoop) -> None:

@@ -61,15 +61,21 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 class Offered:
     """Tells our tools' calls from those of the provider's own, which some report though they ran them themselves."""
 
-    names: frozenset[str]
+    names: frozenset[str] | None
+    """Of our tools; None where the provider was given none of its own, so that a call of any name was meant for us."""
     _foreign: set[int] = field(default_factory=set[int])
 
     def keeps(self, chunk: Chunk) -> bool:
         if not isinstance(chunk, ToolCallDelta):
             return True
-        if chunk.name and chunk.name not in self.names:
+        unknown = self.names is not None and chunk.name and chunk.name not in self.names
+        if unknown or chunk.id.startswith(_HOSTED_ID):
             self._foreign.add(chunk.index)
         return chunk.index not in self._foreign
+
+
+_HOSTED_ID = "srvtoolu_"
+"""How Anthropic numbers the calls of its own tools, also of those that other settings than `tools` bring along."""
 
 
 def wire_body(request: Request, model: str, options: Mapping[str, Any]) -> bytes:
