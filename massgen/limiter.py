@@ -6,17 +6,27 @@ window of waiting, so a call of a lower one waits a few windows at most.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Self
+from contextlib import nullcontext
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeAlias
 
 from aiolimiter import AsyncLimiter
 
+from massgen.books import Here, Outbox, There
 from massgen.errors import BackendError
-from massgen.gates import Books, Gate, Wait
+from massgen.feedback import learned
+from massgen.gates import Context, Counts, Gate, Wait
 from massgen.messages import Usage
 from massgen.quota_stores import QuotaStore
-from massgen.quotas import Feedback, Profile, Weights
+from massgen.quota_stores.memory import Memory
+from massgen.quotas import Call, Feedback, Profile, Weights
 
-__all__ = ["Limiter", "Slot", "Wait"]
+__all__ = ["Counts", "Limiter", "Reply", "Slot", "Wait"]
+
+_NOTHING = Weights()
+Reply: TypeAlias = Feedback | BackendError | Mapping[str, str]
+"""What is known of a provider's reply: what was read from it, the error it became, or its headers."""
 
 
 class Limiter:
@@ -36,8 +46,9 @@ class Limiter:
         waited: Callable[[Wait], None] = lambda wait: None,
         told: Callable[[str], None] = lambda lesson: None,
     ) -> None:
-        self._profiles, self._books = profiles, Books(store, clock, wall, waited, told)
-        self._gates: dict[tuple[str, str, str], Gate] = {}
+        self._find, self._store = profiles, store or Memory(clock, wall)
+        self._context, self._outbox = Context(clock, wall, waited, told), Outbox(told)
+        self._gates: dict[tuple[str, str, str], Gate[Any]] = {}
         self._starts: dict[tuple[str, str], AsyncLimiter] = {}
 
     def slot(
@@ -48,29 +59,51 @@ class Limiter:
         `estimate` is the most it may weigh; a higher `priority` goes first; calls of one `scope` share the quota.
         Entering raises `QuotaError` where the call can never be sent.
         """
-        profile = self._profiles(provider, model)
+        profile = self._find(provider, model)
         if profile is None:
-            return Slot(None, Weights(), priority)
-        key = (provider, model, scope)
-        gate = self._gates.get(key)
+            return Slot(None, _NOTHING, priority)
+        gate = self._gates.get((provider, model, scope))
         if gate is None:
-            gate = self._gates[key] = Gate(self._books, provider, model, scope, profile)
-        gate.profile = profile
-        return Slot(gate, _weights(estimate), priority)
+            gate = self._gates[provider, model, scope] = self._gate(provider, model, scope, profile)
+        elif profile is not gate.profile:
+            gate.change(profile)
+        return Slot(gate, estimate if isinstance(estimate, Weights) else _weights(estimate), priority)
 
     async def start(self, provider: str, model: str) -> None:
         """Wait until an agent on `model` may start: agents start `cooldown` seconds apart; who runs is not held up."""
-        profile = self._profiles(provider, model)
+        profile = self._find(provider, model)
         if profile is None or profile.cooldown <= 0:
             return
-        key = (provider, model)
-        if key not in self._starts or self._starts[key].time_period != profile.cooldown:
-            self._starts[key] = AsyncLimiter(1, profile.cooldown)
-        await self._starts[key].acquire()
+        starts = self._starts.get((provider, model))
+        if starts is None or starts.time_period != profile.cooldown:
+            starts = self._starts[provider, model] = AsyncLimiter(1, profile.cooldown)
+        wait = Wait(provider, model, "cooldown", profile.cooldown, 1, 1)
+        with nullcontext() if starts.has_capacity() else self._context.waiting(wait):
+            await starts.acquire()
+
+    def counts(self) -> Mapping[str, Counts]:
+        """By `provider/model`, with `#scope` where there is one: what happened so far."""
+        return {_key(*names): gate.counts() for names, gate in self._gates.items()}
+
+    async def use(self) -> Mapping[str, Mapping[str, tuple[float, float]]]:
+        """By key as in `counts`, then by dimension: what is used now, and the limit."""
+        return {_key(*names): await gate.book.use(gate.limits(_NOTHING)) for names, gate in self._gates.items()}
 
     async def aclose(self) -> None:
         """Write what is not written yet, and close the store."""
-        await self._books.aclose()
+        for gate in self._gates.values():
+            gate.close()
+        await self._outbox.empty()
+        await self._store.aclose()
+
+    def _gate(self, provider: str, model: str, scope: str, profile: Profile) -> Gate[Any]:
+        key, context = _key(provider, model, scope), self._context
+        gate: Gate[Any] = Gate((provider, model), profile, partial(self._find, provider, model), context)
+        if isinstance(self._store, Memory):
+            gate.book = Here(self._store.quota(key), context.clock, context.wall)
+        else:
+            gate.book = There(self._store, key, self._outbox, gate.wake)
+        return gate
 
 
 class Slot:
@@ -80,58 +113,78 @@ class Slot:
     `release` where it was not.
     """
 
-    __slots__ = ("_gate", "_priority", "_ticket", "_weights")
+    __slots__ = ("_acked", "_gate", "_priority", "_ticket", "_weights")
 
-    def __init__(self, gate: "Gate | None", weights: Weights, priority: int) -> None:
+    def __init__(self, gate: Gate[Any] | None, weights: Weights, priority: int) -> None:
         self._gate, self._weights, self._priority = gate, weights, priority
-        self._ticket = ""
+        self._ticket: Call | str | None = None
+        self._acked = False
 
     async def __aenter__(self) -> Self:
-        if self._gate:
-            self._ticket = await self._gate.admit(self._weights, self._priority)
+        gate = self._gate
+        if gate is not None:
+            ticket = gate.enter(self._weights)
+            if ticket is None:
+                ticket = await gate.queue(self._weights, self._priority)
+            if gate.profile.pacing:
+                await gate.pace(ticket, self._weights)
+            self._ticket = ticket
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self.finish(None)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None or self._acked:
+            self.finish(None)
+        elif self._gate is not None and self._ticket is not None:
+            self._gate.cut(self._take())
 
-    def acked(self, feedback: Feedback | None = None) -> None:
-        """The provider took the call; `feedback` is what its headers say of limits."""
-        if self._gate and self._ticket:
-            self._gate.acked(self._ticket, feedback)
+    def acked(self, reply: Feedback | Mapping[str, str] | None = None) -> None:
+        """The provider took the call; its headers, or what was read from them, may correct the limits."""
+        gate = self._gate
+        if gate is None or self._ticket is None or self._acked:
+            return
+        self._acked = True
+        gate.acked(self._ticket, None if reply is None else _read(reply, gate, 200))
 
     def finish(self, actual: Weights | Usage | None) -> None:
         """The call is over and weighed `actual`; None: unknown, the estimate stays."""
-        self._end("finish", _weights(actual) if actual is not None else None)
+        gate, ticket = self._gate, self._ticket
+        if gate is None or ticket is None:
+            return
+        self._ticket = None
+        if actual is not None and not isinstance(actual, Weights):
+            actual = _weights(actual)
+        gate.finish(ticket, self._weights, actual, acked=self._acked)
 
     def release(self) -> None:
         """The call was never sent: all is given back."""
-        self._end("release")
+        if self._gate is not None and self._ticket is not None:
+            self._gate.release(self._take())
 
-    def rejected(self, reply: Feedback | BackendError | Mapping[str, str]) -> None:
-        """The provider refused the call for its limits (HTTP 429), in a `reply` whose headers may be all that is known."""
-        if self._gate and self._ticket:
-            self._gate.rejected(_feedback(reply))
-            counts = self._gate.profile.failed_calls_count
-            self._end("finish", Weights()) if counts else self._end("release")
+    def rejected(self, reply: Reply) -> None:
+        """The provider refused the call for its limits (HTTP 429)."""
+        if self._gate is not None and self._ticket is not None:
+            self._gate.rejected(self._take(), _read(reply, self._gate, 429))
 
-    def _end(self, verb: str, *actual: Weights | None) -> None:
-        ticket, self._ticket = self._ticket, ""
-        if ticket and (gate := self._gate):
-            gate.books.write(gate, getattr(gate.books.store, verb)(gate.key, ticket, *actual))
-            gate.wake()
+    def _take(self) -> Call | str | None:
+        ticket, self._ticket = self._ticket, None
+        return ticket
 
 
-def _feedback(reply: Feedback | BackendError | Mapping[str, str]) -> Feedback:
+def _read(reply: Reply, gate: Gate[Any], status: int) -> Feedback:
     match reply:
         case Feedback():
             return reply
         case BackendError():
             return Feedback(retry_after=reply.retry_after)
         case _:
-            return Feedback()
+            return learned(gate.dialect, status, reply)
 
 
-def _weights(amount: Weights | Usage) -> Weights:
-    if isinstance(amount, Weights):
-        return amount
-    return Weights(amount.input_tokens, amount.output_tokens, amount.cost or 0.0)
+def _weights(usage: Usage) -> Weights:
+    return Weights(usage.input_tokens, usage.output_tokens, usage.cost or 0.0)
+
+
+def _key(provider: str, model: str, scope: str) -> str:
+    return f"{provider}/{model}" + (f"#{scope}" if scope else "")

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, TypeAlias
 
 from massgen.errors import QuotaError
-from massgen.windows import INPUT, NANO, OUTPUT, REQUESTS, TOTAL, Day, Flight, Meter, Vector, Window
+from massgen.windows import BITS, INPUT, MASK, NANO, OUTPUT, REQUESTS, TOTAL, Day, Flight, Meter, Vector, Window, column
 
 Dimension: TypeAlias = Literal["rpm", "tpm", "itpm", "otpm", "rpd", "tpd", "concurrency", "cost"]
-MOST = 2**50
-"""No call weighs more, whatever a provider says of it."""
+MOST = 2**40
+"""No call weighs more tokens, nor costs more ten-thousandths of a cent, whatever a provider says of it."""
+_REQUEST = 1 << BITS * REQUESTS
+_INPUT = (1 << BITS * INPUT) + (1 << BITS * TOTAL)
+_OUTPUT = (1 << BITS * OUTPUT) + (1 << BITS * TOTAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,22 +90,51 @@ class Feedback:
 def vector(weights: Weights) -> Vector:
     """`weights` as whole numbers between 0 and `MOST`: nonsense from a provider must not break the counting."""
     taken, given = min(max(0, weights.input), MOST), min(max(0, weights.output), MOST)
-    nano = round(min(max(0.0, weights.cost), 1e6) * 1e9) if weights.cost else 0
+    nano = round(min(max(0.0, weights.cost), MOST / 1e6) * 1e9)
     return (1, taken, given, taken + given, nano)
+
+
+def pack(weights: Weights) -> int:
+    """The `vector` of `weights` as one number."""
+    taken, given = weights.input, weights.output
+    if not weights.cost and 0 <= taken <= MOST and 0 <= given <= MOST:
+        return _REQUEST + taken * _INPUT + given * _OUTPUT
+    _, taken, given, _, nano = vector(weights)
+    return _REQUEST + taken * _INPUT + given * _OUTPUT + (nano << BITS * NANO)
 
 
 class Call:
     """One call that a `Quota` counts; its fields are the quota's."""
 
-    __slots__ = ("day", "open", "place", "spent", "vector")
+    __slots__ = ("day", "heavy", "open", "place", "spent")
 
-    def __init__(self, vector: Vector, spent: bool) -> None:
-        self.vector, self.spent = vector, -1 if spent else None
-        self.place = -1
-        self.open, self.day = True, 0
+    def __init__(self, heavy: int, spent: int | None) -> None:
+        self.heavy, self.spent = heavy, spent
+        self.place, self.day, self.open = -1, 0, True
 
 
-_Rule: TypeAlias = tuple[Dimension, float, Meter, int]
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """`limit` as it was given; `whole`: in the units of the meter's column, below which a limit of 0 blocks every call."""
+
+    name: Dimension
+    limit: float
+    meter: Meter
+    column: int
+    whole: float
+
+    @property
+    def scale(self) -> float:
+        return 1e9 if self.name == "cost" else 1
+
+    @property
+    def used(self) -> float:
+        return column(self.meter.total, self.column) / self.scale
+
+
+def _rule(name: Dimension, limit: float, meter: Meter, column: int) -> _Rule:
+    whole = limit if limit == inf else round(limit * 1e9) if name == "cost" else int(limit)
+    return _Rule(name, limit, meter, column, whole if limit > 0 else -1)
 
 
 class Quota:
@@ -113,7 +146,7 @@ class Quota:
     def __init__(self, limits: Limits) -> None:
         self._minute, self._spend = Window(limits.minute_seconds), Window(limits.cost_seconds)
         self._day, self._sent, self._running = Day(), Flight(), Flight()
-        self._held, self._why = float("-inf"), ""
+        self._held, self._why = -inf, ""
         self.limits = limits
 
     @property
@@ -124,7 +157,9 @@ class Quota:
     @limits.setter
     def limits(self, limits: Limits) -> None:
         self._limits = limits
-        self._minute.seconds, self._spend.seconds = limits.minute_seconds, limits.cost_seconds
+        self._minute.resize(limits.minute_seconds)
+        self._spend.resize(limits.cost_seconds)
+        self._day.settle(limits.day_zone)
         tokens = INPUT if limits.counts == "input" else TOTAL
         rules: list[tuple[Dimension, float | None, Meter, int]] = [
             ("concurrency", limits.concurrency, self._running, REQUESTS),
@@ -134,52 +169,56 @@ class Quota:
             ("otpm", limits.otpm, self._minute, OUTPUT),
             ("rpd", limits.rpd, self._day, REQUESTS),
             ("tpd", limits.tpd, self._day, tokens),
-            ("cost", limits.cost if limits.cost is None else limits.cost * 1e9, self._spend, NANO),
+            ("cost", limits.cost, self._spend, NANO),
         ]
-        self._rules: list[_Rule] = [
-            (name, limit, meter, column) for name, limit, meter, column in rules if limit is not None
-        ]
+        self._rules = [_rule(name, limit, meter, column) for name, limit, meter, column in rules if limit is not None]
+        self._tests = [(rule.meter, BITS * rule.column, rule.whole) for rule in self._rules]
 
     def check(self, weights: Weights, now: float, wall: float) -> Blocked | None:
         """Why a call of `weights` must wait, if it must. Raises `QuotaError` where waiting never helps."""
-        return self._check(vector(weights), now, wall)
+        self._advance(now, wall)
+        return self._blocked(pack(weights), now, wall)
 
     def reserve(self, weights: Weights, now: float, wall: float) -> Call | Blocked:
-        """Count a call from now on, unless it must wait."""
-        heavy = vector(weights)
-        if blocked := self._check(heavy, now, wall):
-            return blocked
-        call = Call(heavy, self._limits.cost is not None)
-        for meter in self._meters(call):
-            meter.add(heavy)
-        self._day.add(heavy, 1, self._day.latest)
-        return call
+        """Count a call from now on, unless it must wait. Raises `QuotaError` where waiting never helps."""
+        heavy, day = pack(weights), self._day
+        if now >= self._minute.due or wall >= day.midnight or now >= day.due or now >= self._spend.due:
+            self._advance(now, wall)
+        for meter, shift, whole in self._tests:
+            if (meter.total + heavy >> shift) & MASK > whole:
+                break
+        else:
+            if now >= self._held:
+                return self._count(heavy)
+        return self._blocked(heavy, now, wall) or self._count(heavy)
 
     def acked(self, call: Call, now: float, wall: float) -> None:
         """The provider has answered `call`: from now on it ages."""
         if not call.open or call.place >= 0:
             return
-        self._advance(now, wall)
-        self._sent.add(call.vector, -1)
-        call.place, call.day = self._minute.log(call.vector, now), self._day.latest
+        day = self._day
+        if wall >= day.midnight or now >= day.due:
+            self._advance(now, wall)
+        self._sent.total -= call.heavy
+        call.place, call.day = self._minute.log(call.heavy, now), day.latest
         if call.spent is not None:
-            call.spent = self._spend.log(call.vector, now)
+            call.spent = self._spend.log(call.heavy, now)
 
     def finish(self, call: Call, actual: Weights | None, now: float, wall: float) -> None:
         """`call` is over; it weighed `actual`, or for None what was reserved. Harmless when repeated."""
         if not call.open:
             return
-        self.acked(call, now, wall)
+        if call.place < 0:
+            self.acked(call, now, wall)
         call.open = False
-        self._running.add(call.vector, -1)
-        if actual is None or (true := vector(actual)) == call.vector:
+        self._running.total -= call.heavy
+        if actual is None or (change := pack(actual) - call.heavy) == 0:
             return
         self._advance(now, wall)
-        self._minute.correct(call.place, call.vector, true)
+        self._minute.correct(call.place, change)
+        self._day.add(change, call.day)
         if call.spent is not None:
-            self._spend.correct(call.spent, call.vector, true)
-        self._day.add(call.vector, -1, call.day)
-        self._day.add(true, 1, call.day)
+            self._spend.correct(call.spent, change)
 
     def release(self, call: Call, now: float, wall: float) -> None:
         """`call` was never sent: everything is given back; one that was acknowledged is finished instead."""
@@ -188,9 +227,7 @@ class Quota:
         if call.open:
             self._advance(now, wall)
             call.open = False
-            for meter in self._meters(call):
-                meter.add(call.vector, -1)
-            self._day.add(call.vector, -1, self._day.latest)
+            self._add(call, -call.heavy)
         return None
 
     def hold(self, seconds: float, now: float, dimension: str = "") -> None:
@@ -201,32 +238,35 @@ class Quota:
     def use(self, now: float, wall: float) -> dict[str, tuple[float, float]]:
         """What is used of each limit, and the limit."""
         self._advance(now, wall)
-        scale = {"cost": 1e9}
-        return {
-            name: (meter.totals[column] / scale.get(name, 1), limit / scale.get(name, 1))
-            for name, limit, meter, column in self._rules
-        }
+        return {rule.name: (rule.used, rule.limit) for rule in self._rules}
 
-    def _meters(self, call: Call) -> list[Flight]:
-        windows: list[Flight] = [self._minute, self._sent, self._running]
-        return windows if call.spent is None else [*windows, self._spend]
+    def _count(self, heavy: int) -> Call:
+        call = Call(heavy, None if self._limits.cost is None else -1)
+        self._add(call, heavy)
+        return call
+
+    def _add(self, call: Call, heavy: int) -> None:
+        self._minute.total += heavy
+        self._sent.total += heavy
+        self._running.total += heavy
+        self._day.add(heavy, self._day.latest)
+        if call.spent is not None:
+            self._spend.total += heavy
 
     def _advance(self, now: float, wall: float) -> None:
         self._minute.expire(now)
         self._spend.expire(now)
-        self._day.advance(self._limits.day_zone, now, wall, self._sent.totals)
+        self._day.advance(now, wall, self._sent.total)
 
-    def _check(self, heavy: Vector, now: float, wall: float) -> Blocked | None:
-        self._advance(now, wall)
+    def _blocked(self, heavy: int, now: float, wall: float) -> Blocked | None:
         blocked = None
-        for name, limit, meter, column in self._rules:
-            need, used = heavy[column], meter.totals[column]
-            if need > limit or limit <= 0:
-                raise _misfit(name, limit, need, self._limits)
-            if used + need > limit:
-                scale = 1e9 if name == "cost" else 1
-                wait = meter.wait(column, used + need - limit, now, wall)
-                blocked = _longer(blocked, Blocked(name, used / scale, limit / scale, wait))
+        for rule in self._rules:
+            need, used = column(heavy, rule.column), column(rule.meter.total, rule.column)
+            if need > rule.whole:
+                raise _misfit(rule, need, self._limits)
+            if used + need > rule.whole:
+                wait = rule.meter.wait(rule.column, int(used + need - rule.whole), now, wall)
+                blocked = _longer(blocked, Blocked(rule.name, rule.used, rule.limit, wait))
         held = self._held - now
         return _longer(blocked, Blocked(self._why or "hold", 0, 0, held)) if held > 0 else blocked
 
@@ -249,14 +289,13 @@ UNITS: Mapping[str, str] = {
 }
 
 
-def _misfit(name: Dimension, limit: float, need: float, limits: Limits) -> QuotaError:
-    unit = UNITS[name] if name != "cost" else f"dollars in {limits.cost_seconds:g} s"
-    scale = 1e9 if name == "cost" else 1
-    if limit <= 0:
+def _misfit(rule: _Rule, need: float, limits: Limits) -> QuotaError:
+    unit = UNITS[rule.name] if rule.name != "cost" else f"dollars in {limits.cost_seconds:g} s"
+    if rule.limit <= 0:
         fix = "use another model, another key or a paid tier; if your tier has quota, set it under `rate_limits:`"
-        return QuotaError(f"no quota: the limit is 0 {unit} ({name})", fix=fix)
-    size = f"{need / scale:,.12g}"
+        return QuotaError(f"no quota: the limit is 0 {unit} ({rule.name})", fix=fix)
+    size = f"{need / rule.scale:,.12g}"
     return QuotaError(
-        f"a call of {size} is larger than the limit of {limit / scale:,.12g} {unit} ({name})",
+        f"a call of {size} is larger than the limit of {rule.limit:,.12g} {unit} ({rule.name})",
         fix="shorten the question, its attachments or `max_tokens`, or raise the limit under `rate_limits:`",
     )

@@ -1,7 +1,11 @@
-"""What counts calls: sliding windows, days in a provider's zone, calls under way. Pure; O(1) amortised a call."""
+"""What counts calls: sliding windows, days in a provider's zone, calls under way. Pure; O(1) amortised a call.
+
+Five amounts of a call are counted together, packed into one whole number of `BITS` each: an addition adds them all.
+"""
 
 from array import array
 from datetime import datetime, time, timedelta
+from math import inf
 from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -9,8 +13,15 @@ Vector: TypeAlias = tuple[int, int, int, int, int]
 """What a call weighs: 1 request, input tokens, output tokens, both, and billionths of a dollar."""
 
 REQUESTS, INPUT, OUTPUT, TOTAL, NANO = range(5)
+BITS = 64
+MASK = 2**BITS - 1
 ASLEEP = 7200.0
 """Seconds by which a clock is never merely set wrong: beyond, the machine slept while the monotonic clock stood still."""
+
+
+def column(total: int, number: int) -> int:
+    """One of the five amounts that are packed in `total`."""
+    return (total >> BITS * number) & MASK
 
 
 def next_midnight(zone: str, wall: float) -> float:
@@ -20,12 +31,12 @@ def next_midnight(zone: str, wall: float) -> float:
 
 
 class Meter(Protocol):
-    """Totals by column, and when they fall."""
+    """A packed total, and when it falls."""
 
-    totals: list[int]
+    total: int
 
-    def wait(self, column: int, excess: float, now: float, wall: float) -> float | None:
-        """Seconds until `excess` of the column's total has left."""
+    def wait(self, number: int, excess: int, now: float, wall: float) -> float | None:
+        """Seconds until `excess` of that amount has left; None: until a call in flight moves."""
         ...
 
 
@@ -33,61 +44,62 @@ class Flight:
     """Calls that are under way."""
 
     def __init__(self) -> None:
-        self.totals = [0] * 5
+        self.total = 0
 
-    def wait(self, column: int, excess: float, now: float, wall: float) -> float | None:
+    def wait(self, number: int, excess: int, now: float, wall: float) -> float | None:
         return None
 
-    def add(self, weights: Vector, sign: int = 1) -> None:
-        _add(self.totals, weights, sign)
 
-
-class Window(Flight):
-    """The calls of a sliding window: those in flight, and a log of the acknowledged, oldest first, 48 bytes each."""
+class Window:
+    """The calls of a sliding window: those in flight, and a log of the acknowledged, oldest first."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-        self._at = array("d")
-        self._columns = tuple(array("q") for _ in range(5))
+        self.total = 0
+        self.due = inf
+        """When the next call leaves."""
+        self._seconds = seconds
+        self._at, self._weights = array("d"), list[int]()
         self._left, self._dropped = 0, 0
 
-    def log(self, weights: Vector, now: float) -> int:
-        """Where the call, counted already, is from now on: it leaves `seconds` later."""
-        for column, weight in zip(self._columns, weights, strict=True):
-            column.append(weight)
-        self._at.append(max(now, self._at[-1]) if self._at else now)
-        return self._dropped + len(self._at) - 1
+    def resize(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.expire(-inf)
 
-    def correct(self, place: int, old: Vector, new: Vector) -> None:
-        """The call at `place` (-1: in flight) weighs `new`; nothing happens where it has left."""
+    def log(self, heavy: int, now: float) -> int:
+        """Where the call, counted already, is from now on: it leaves one window later."""
+        at = self._at
+        if at and at[-1] > now:
+            now = at[-1]
+        if self._left == len(at):
+            self.due = now + self._seconds
+        at.append(now)
+        self._weights.append(heavy)
+        return self._dropped + len(at) - 1
+
+    def correct(self, place: int, change: int) -> None:
+        """The call at `place` weighs so much more; nothing happens where it has left."""
         index = place - self._dropped
-        if place >= 0 and index < self._left:
-            return
-        if place >= 0:
-            for column, weight in zip(self._columns, new, strict=True):
-                column[index] = weight
-        self.add(old, -1)
-        self.add(new)
+        if index >= self._left:
+            self._weights[index] += change
+            self.total += change
 
     def expire(self, now: float) -> None:
-        at, left, latest = self._at, self._left, now - self.seconds
+        at, left, latest = self._at, self._left, now - self._seconds
         while left < len(at) and at[left] <= latest:
-            for number, column in enumerate(self._columns):
-                self.totals[number] -= column[left]
+            self.total -= self._weights[left]
             left += 1
+        self.due = at[left] + self._seconds if left < len(at) else inf
         self._left = left
         if left > 64 and left * 4 > len(at):
-            for column in (at, *self._columns):
-                del column[:left]
-            self._left, self._dropped = 0, self._dropped + left
+            del at[:left], self._weights[:left]
+            self._left = 0
+            self._dropped += left
 
-    def wait(self, column: int, excess: float, now: float, wall: float) -> float | None:
-        weights = self._columns[column]
-        for index in range(self._left, len(weights)):
-            excess -= weights[index]
+    def wait(self, number: int, excess: int, now: float, wall: float) -> float | None:
+        for index in range(self._left, len(self._at)):
+            excess -= column(self._weights[index], number)
             if excess <= 0:
-                return self._at[index] + self.seconds - now
+                return self._at[index] + self._seconds - now
         return None
 
 
@@ -96,43 +108,47 @@ class Day:
     one, counted on from the first day. While they disagree, calls count on both sides of midnight."""
 
     def __init__(self) -> None:
-        self.totals = [0] * 5
+        self.total = 0
         self.number = 0
-        self._zone, self._midnight, self._due = "", 0.0, 0.0
-        self._tomorrow: list[int] | None = None
+        self.midnight, self.due = -inf, -inf
+        """The day's end by the wall's clock and by the monotonic one."""
+        self._zone = ""
+        self._tomorrow: int | None = None
 
-    def advance(self, zone: str, now: float, wall: float, flying: list[int]) -> None:
-        """To the day of `now` and `wall`; `flying` is what was sent and not acknowledged: it counts on both sides."""
+    def settle(self, zone: str) -> None:
+        """Days are those of `zone` from now on."""
         if zone != self._zone:
-            self._zone, self._midnight = zone, next_midnight(zone, wall)
-            self._due = now + self._midnight - wall
-        if wall < self._midnight and now < self._due:
+            self._zone = zone
+            self.midnight = -inf
+
+    def advance(self, now: float, wall: float, flying: int) -> None:
+        """To the day of `now` and `wall`; `flying` is what was sent and not acknowledged: it counts on both sides."""
+        if self.midnight == -inf:
+            self.midnight = next_midnight(self._zone, wall)
+            self.due = now + self.midnight - wall
+        if wall < self.midnight and now < self.due:
             return
         if self._tomorrow is None:
-            self._tomorrow = [*flying]
-        slept = wall >= self._midnight + ASLEEP
-        if slept or (wall >= self._midnight and now >= self._due):
-            self.totals, self._tomorrow, self.number = self._tomorrow, None, self.number + 1
-            ends = next_midnight(zone, wall if slept else self._midnight)
-            self._due = now + ends - wall if slept else self._due + ends - self._midnight
-            self._midnight = ends
+            self._tomorrow = flying
+        slept = wall >= self.midnight + ASLEEP
+        if slept or (wall >= self.midnight and now >= self.due):
+            self.total, self._tomorrow = self._tomorrow, None
+            self.number += 1
+            ends = next_midnight(self._zone, wall if slept else self.midnight)
+            self.due = now + ends - wall if slept else self.due + ends - self.midnight
+            self.midnight = ends
 
     @property
     def latest(self) -> int:
         """The number of the last day that a call of this moment counts on."""
-        return self.number + (self._tomorrow is not None)
+        return self.number if self._tomorrow is None else self.number + 1
 
-    def add(self, weights: Vector, sign: int, latest: int) -> None:
-        """Count, or with `sign` -1 take back, a call that counts up to the day `latest`."""
+    def add(self, heavy: int, latest: int) -> None:
+        """Count, or where `heavy` is negative take back, a call that counts up to the day `latest`."""
         if latest >= self.number:
-            _add(self.totals, weights, sign)
+            self.total += heavy
         if self._tomorrow is not None and latest > self.number:
-            _add(self._tomorrow, weights, sign)
+            self._tomorrow += heavy
 
-    def wait(self, column: int, excess: float, now: float, wall: float) -> float:
-        return max(self._midnight - wall, self._due - now)
-
-
-def _add(totals: list[int], weights: Vector, sign: int = 1) -> None:
-    for number, weight in enumerate(weights):
-        totals[number] += weight * sign
+    def wait(self, number: int, excess: int, now: float, wall: float) -> float:
+        return max(self.midnight - wall, self.due - now)

@@ -1,4 +1,4 @@
-"""Quotas in this process. No step waits: a coroutine of this store is done after its first `send`."""
+"""Quotas in this process."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class Memory:
             self._quotas[key].release(call, self._clock(), self._wall())
 
     async def hold(self, key: str, seconds: float, dimension: str) -> None:
-        self._quota(key, None).hold(seconds, self._clock(), dimension)
+        self.quota(key).hold(seconds, self._clock(), dimension)
 
     async def use(self, key: str, limits: Limits) -> Mapping[str, tuple[float, float]]:
         return self._quota(key, limits).use(self._clock(), self._wall())
@@ -45,10 +45,15 @@ class Memory:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def _quota(self, key: str, limits: Limits | None) -> Quota:
+    def quota(self, key: str) -> Quota:
+        """Made where it is not there yet, without limits."""
         quota = self._quotas.get(key)
         if quota is None:
-            quota = self._quotas[key] = Quota(limits or Limits())
-        elif limits is not None and limits is not quota.limits:
+            quota = self._quotas[key] = Quota(Limits())
+        return quota
+
+    def _quota(self, key: str, limits: Limits) -> Quota:
+        quota = self.quota(key)
+        if limits is not quota.limits and limits != quota.limits:
             quota.limits = limits
         return quota
