@@ -118,6 +118,7 @@ class Gate(Generic[T]):
         self.profile, self._find, self._context = profile, find, context
         self._provider, self._model = names
         self._learner = Learner(lambda lesson: context.told(f"{names[0]}/{names[1]}: {lesson}"))
+        self._clock, self._succeeded = context.clock, self._learner.succeeded
         self._queue: list[_Waiter] = []
         self._numbers = count()
         self._blocked: Blocked | None = None
@@ -134,7 +135,7 @@ class Gate(Generic[T]):
         """What a call of `weights` must keep to now."""
         if self._learner.idle:
             return self.profile.limits
-        return self._learner.limits(self.profile.limits, weights, self._context.clock())
+        return self._learner.limits(self.profile.limits, weights, self._clock())
 
     def counts(self) -> Counts:
         return replace(self._counts, queued=len(self._queue), learned=self._learner.lessons(self.profile.limits))
@@ -166,7 +167,7 @@ class Gate(Generic[T]):
 
     async def queue(self, weights: Weights, priority: int) -> T:
         """A ticket, as soon as there is room."""
-        now, favour = self._context.clock(), max(-FAVOUR, min(FAVOUR, priority))
+        now, favour = self._clock(), max(-FAVOUR, min(FAVOUR, priority))
         waiter = _Waiter((now - favour * self.profile.limits.minute_seconds, next(self._numbers)))
         try:
             self.book.check(weights, self.limits(weights))
@@ -196,7 +197,7 @@ class Gate(Generic[T]):
             raise
 
     def acked(self, ticket: T, feedback: Feedback | None) -> None:
-        self._learner.succeeded(self._context.clock())
+        self._succeeded(self._clock())
         if feedback:
             self._learner.learn(feedback, self.profile.limits)
         self.book.acked(ticket)
@@ -206,7 +207,7 @@ class Gate(Generic[T]):
     def finish(self, ticket: T, reserved: Weights, actual: Weights | None, *, acked: bool) -> None:
         if actual is not None:
             if not acked:
-                self._learner.succeeded(self._context.clock())
+                self._succeeded(self._clock())
             self._counts.reserved += reserved.input + reserved.output
             self._counts.used += actual.input + actual.output
         self.book.finish(ticket, actual)
@@ -269,13 +270,13 @@ class Gate(Generic[T]):
 
     @contextmanager
     def _waiting(self, dimension: str, seconds: float, used: float, limit: float) -> Generator[None]:
-        began = self._context.clock()
+        began = self._clock()
         try:
             with self._context.waiting(Wait(self._provider, self._model, dimension, seconds, used, limit)):
                 yield
         finally:
             self._counts.waited += 1
-            self._counts.seconds_waited += self._context.clock() - began
+            self._counts.seconds_waited += self._clock() - began
 
     def _placed(self, error: QuotaError) -> QuotaError:
         return QuotaError(error.what, where=f"{self._provider}/{self._model}", fix=error.fix)

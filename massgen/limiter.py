@@ -134,9 +134,11 @@ class Slot:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._ticket is None or self._gate is None:
+            return
         if kind is None or self._acked:
             self.finish(None)
-        elif self._gate is not None and self._ticket is not None:
+        else:
             self._gate.cut(self._take())
 
     def acked(self, reply: Feedback | Mapping[str, str] | None = None) -> None:

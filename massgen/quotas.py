@@ -103,14 +103,18 @@ def pack(weights: Weights) -> int:
     return _REQUEST + taken * _INPUT + given * _OUTPUT + (nano << BITS * NANO)
 
 
+_FLYING, _OVER = -1, -2
+"""Places of calls that are not acknowledged yet, and of those that are finished."""
+
+
 class Call:
     """One call that a `Quota` counts; its fields are the quota's."""
 
-    __slots__ = ("day", "heavy", "open", "place", "spent")
+    __slots__ = ("day", "heavy", "place", "spent")
+    day: int
 
     def __init__(self, heavy: int, spent: int | None) -> None:
-        self.heavy, self.spent = heavy, spent
-        self.place, self.day, self.open = -1, 0, True
+        self.heavy, self.spent, self.place = heavy, spent, _FLYING
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,8 @@ class Quota:
 
     def __init__(self, limits: Limits) -> None:
         self._minute, self._spend = Window(limits.minute_seconds), Window(limits.cost_seconds)
-        self._day, self._sent, self._running = Day(), Flight(), Flight()
+        self._sent, self._running = Flight(), Flight()
+        self._day = Day(self._sent)
         self._held, self._why = -inf, ""
         self.limits = limits
 
@@ -194,40 +199,45 @@ class Quota:
 
     def acked(self, call: Call, now: float, wall: float) -> None:
         """The provider has answered `call`: from now on it ages."""
-        if not call.open or call.place >= 0:
+        if call.place != _FLYING:
             return
         day = self._day
         if wall >= day.midnight or now >= day.due:
             self._advance(now, wall)
         self._sent.total -= call.heavy
-        call.place, call.day = self._minute.log(call.heavy, now), day.latest
+        call.place = self._minute.log(call.heavy, now)
+        call.day = day.number if day.tomorrow is None else day.number + 1
         if call.spent is not None:
             call.spent = self._spend.log(call.heavy, now)
 
     def finish(self, call: Call, actual: Weights | None, now: float, wall: float) -> None:
         """`call` is over; it weighed `actual`, or for None what was reserved. Harmless when repeated."""
-        if not call.open:
-            return
-        if call.place < 0:
+        place = call.place
+        if place < 0:
+            if place == _OVER:
+                return
             self.acked(call, now, wall)
-        call.open = False
+            place = call.place
+        call.place = _OVER
         self._running.total -= call.heavy
-        if actual is None or (change := pack(actual) - call.heavy) == 0:
-            return
-        self._advance(now, wall)
-        self._minute.correct(call.place, change)
-        self._day.add(change, call.day)
-        if call.spent is not None:
-            self._spend.correct(call.spent, change)
+        if actual is not None and (change := pack(actual) - call.heavy):
+            self._minute.correct(place, change)
+            self._day.correct(change, call.day)
+            if call.spent is not None:
+                self._spend.correct(call.spent, change)
 
     def release(self, call: Call, now: float, wall: float) -> None:
         """`call` was never sent: everything is given back; one that was acknowledged is finished instead."""
         if call.place >= 0:
             return self.finish(call, None, now, wall)
-        if call.open:
+        if call.place == _FLYING:
             self._advance(now, wall)
-            call.open = False
-            self._add(call, -call.heavy)
+            call.place = _OVER
+            self._minute.total -= call.heavy
+            self._sent.total -= call.heavy
+            self._running.total -= call.heavy
+            self._day.count(-call.heavy)
+            self._spend.total -= call.heavy if call.spent is not None else 0
         return None
 
     def hold(self, seconds: float, now: float, dimension: str = "") -> None:
@@ -241,22 +251,19 @@ class Quota:
         return {rule.name: (rule.used, rule.limit) for rule in self._rules}
 
     def _count(self, heavy: int) -> Call:
-        call = Call(heavy, None if self._limits.cost is None else -1)
-        self._add(call, heavy)
-        return call
-
-    def _add(self, call: Call, heavy: int) -> None:
         self._minute.total += heavy
         self._sent.total += heavy
         self._running.total += heavy
-        self._day.add(heavy, self._day.latest)
-        if call.spent is not None:
-            self._spend.total += heavy
+        self._day.count(heavy)
+        if self._limits.cost is None:
+            return Call(heavy, None)
+        self._spend.total += heavy
+        return Call(heavy, _FLYING)
 
     def _advance(self, now: float, wall: float) -> None:
         self._minute.expire(now)
         self._spend.expire(now)
-        self._day.advance(now, wall, self._sent.total)
+        self._day.advance(now, wall)
 
     def _blocked(self, heavy: int, now: float, wall: float) -> Blocked | None:
         blocked = None

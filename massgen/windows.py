@@ -105,15 +105,17 @@ class Window:
 
 class Day:
     """The calls of the provider's day. Two clocks must say that it is over: the wall's, which people set, and the monotonic
-    one, counted on from the first day. While they disagree, calls count on both sides of midnight."""
+    one, counted on from the first day. While they disagree, calls count on both sides of midnight, as do those in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, flying: Flight) -> None:
+        self._flying = flying
         self.total = 0
         self.number = 0
         self.midnight, self.due = -inf, -inf
         """The day's end by the wall's clock and by the monotonic one."""
         self._zone = ""
-        self._tomorrow: int | None = None
+        self.tomorrow: int | None = None
+        """Its total already, while the clocks disagree."""
 
     def settle(self, zone: str) -> None:
         """Days are those of `zone` from now on."""
@@ -121,34 +123,38 @@ class Day:
             self._zone = zone
             self.midnight = -inf
 
-    def advance(self, now: float, wall: float, flying: int) -> None:
-        """To the day of `now` and `wall`; `flying` is what was sent and not acknowledged: it counts on both sides."""
+    def advance(self, now: float, wall: float) -> None:
+        """To the day of `now` and `wall`."""
         if self.midnight == -inf:
             self.midnight = next_midnight(self._zone, wall)
             self.due = now + self.midnight - wall
         if wall < self.midnight and now < self.due:
             return
-        if self._tomorrow is None:
-            self._tomorrow = flying
+        if self.tomorrow is None:
+            self.tomorrow = self._flying.total
         slept = wall >= self.midnight + ASLEEP
         if slept or (wall >= self.midnight and now >= self.due):
-            self.total, self._tomorrow = self._tomorrow, None
+            self.total, self.tomorrow = self.tomorrow, None
             self.number += 1
             ends = next_midnight(self._zone, wall if slept else self.midnight)
             self.due = now + ends - wall if slept else self.due + ends - self.midnight
             self.midnight = ends
 
-    @property
-    def latest(self) -> int:
-        """The number of the last day that a call of this moment counts on."""
-        return self.number if self._tomorrow is None else self.number + 1
+    def count(self, heavy: int) -> None:
+        """A call of this moment; a negative one is given back."""
+        self.total += heavy
+        if self.tomorrow is not None:
+            self.tomorrow += heavy
 
-    def add(self, heavy: int, latest: int) -> None:
-        """Count, or where `heavy` is negative take back, a call that counts up to the day `latest`."""
+    def correct(self, heavy: int, latest: int) -> None:
+        """A call that counts up to the day `latest` weighs so much more."""
         if latest >= self.number:
             self.total += heavy
-        if self._tomorrow is not None and latest > self.number:
-            self._tomorrow += heavy
+        if self.tomorrow is not None and latest > self.number:
+            self.tomorrow += heavy
 
-    def wait(self, number: int, excess: int, now: float, wall: float) -> float:
+    def wait(self, number: int, excess: int, now: float, wall: float) -> float | None:
+        staying = self._flying.total if self.tomorrow is None else self.tomorrow
+        if column(self.total - staying, number) < excess:
+            return None
         return max(self.midnight - wall, self.due - now)
