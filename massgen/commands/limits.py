@@ -105,12 +105,11 @@ def _entries(loaded: "Loaded") -> list[_Entry]:
     return entries
 
 
-def _table() -> Iterator[tuple[str, str, Allowance]]:
+def _table() -> Iterator[tuple[str, str, Allowance | None]]:
     allowances = Allowances()
     for provider, models in shipped().items():
         for model in models:
-            if found := allowances.find(provider, model):
-                yield provider, model, found
+            yield provider, model, allowances.find(provider, model)
 
 
 def _grouped(facts: Sequence[tuple[Seat, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
