@@ -29,6 +29,8 @@ TURN = 1.5
 """Seconds for which a process that waits keeps its turn without asking again; the queue's head asks every second."""
 RETRY, LONGEST = 1.0, 30.0
 """Seconds between attempts to reach a store that is away: at first, and at most."""
+YEARS = 1e8
+"""Seconds that nobody is held longer, whatever a provider says."""
 DEBTS = 10_000
 """Steps that a store which was away is told afterwards; of more, the oldest are forgotten."""
 
@@ -207,6 +209,7 @@ class Shared:
             await self._tell(self._step("release", key, ticket))
 
     async def hold(self, key: str, seconds: float, dimension: str) -> None:
+        seconds = min(seconds, YEARS)
         await self._local.hold(key, seconds, dimension)
         await self._tell(replace(self._step("hold", key), seconds=seconds, dimension=dimension))
 
