@@ -233,11 +233,9 @@ class Quota:
         if call.place == _FLYING:
             self._advance(now, wall)
             call.place = _OVER
-            self._minute.total -= call.heavy
-            self._sent.total -= call.heavy
-            self._running.total -= call.heavy
+            for meter in (self._minute, self._sent, self._running, *([] if call.spent is None else [self._spend])):
+                meter.total -= call.heavy
             self._day.count(-call.heavy)
-            self._spend.total -= call.heavy if call.spent is not None else 0
         return None
 
     def hold(self, seconds: float, now: float, dimension: str = "") -> None:
@@ -266,22 +264,16 @@ class Quota:
         self._day.advance(now, wall)
 
     def _blocked(self, heavy: int, now: float, wall: float) -> Blocked | None:
-        blocked = None
+        """The reason that lasts longest."""
+        reasons = [Blocked(self._why or "hold", 0, 0, self._held - now)] if self._held > now else []
         for rule in self._rules:
             need, used = column(heavy, rule.column), column(rule.meter.total, rule.column)
             if need > rule.whole:
                 raise _misfit(rule, need, self._limits)
             if used + need > rule.whole:
                 wait = rule.meter.wait(rule.column, int(used + need - rule.whole), now, wall)
-                blocked = _longer(blocked, Blocked(rule.name, rule.used, rule.limit, wait))
-        held = self._held - now
-        return _longer(blocked, Blocked(self._why or "hold", 0, 0, held)) if held > 0 else blocked
-
-
-def _longer(one: Blocked | None, other: Blocked) -> Blocked:
-    if one is None or (one.wait is not None and (other.wait is None or other.wait > one.wait)):
-        return other
-    return one
+                reasons.append(Blocked(rule.name, rule.used, rule.limit, wait))
+        return max(reasons, key=lambda why: inf if why.wait is None else why.wait, default=None)
 
 
 UNITS: Mapping[str, str] = {
@@ -301,8 +293,7 @@ def _misfit(rule: _Rule, need: float, limits: Limits) -> QuotaError:
     if rule.limit <= 0:
         fix = "use another model, another key or a paid tier; if your tier has quota, set it under `rate_limits:`"
         return QuotaError(f"no quota: the limit is 0 {unit} ({rule.name})", fix=fix)
-    size = f"{need / rule.scale:,.12g}"
     return QuotaError(
-        f"a call of {size} is larger than the limit of {rule.limit:,.12g} {unit} ({rule.name})",
+        f"a call of {need / rule.scale:,.12g} is larger than the limit of {rule.limit:,.12g} {unit} ({rule.name})",
         fix="shorten the question, its attachments or `max_tokens`, or raise the limit under `rate_limits:`",
     )

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from massgen.errors import MassgenError, QuotaError
-from massgen.learning import Learner
-from massgen.limiter import Limiter, Slot, Wait
+from massgen.limiter import Counts, Limiter, Slot, Wait
 from massgen.messages import Usage
 from massgen.quota_stores import QuotaStore
 from massgen.quota_stores.memory import Memory
@@ -261,105 +260,100 @@ async def test_agents_of_one_model_start_apart_and_nothing_follows_the_last():
     assert await desk.call() == near(20)
 
 
-# --- learning ---
+@scene
+async def test_what_happened_is_counted_by_key():
+    desk = Desk(limited(rpm=2, tpm=1000))
+    tasks = [asyncio.create_task(desk.call(Weights(100, 50), scope="k")) for _ in range(3)]
+    await asyncio.sleep(1)
+    assert desk.limiter.counts()["gemini/flash#k"] == Counts(granted=2, queued=1, reserved=300, used=300)
+    await asyncio.gather(*tasks)
+    async with desk.slot(Weights(200, 100), scope="k") as slot:
+        slot.finish(Usage(20, 10))
+    counts = desk.limiter.counts()["gemini/flash#k"]
+    assert (counts.granted, counts.waited, counts.queued) == (4, 1, 0)
+    assert counts.seconds_waited == near(60)
+    assert (counts.reserved, counts.used) == (750, 480)
+    assert await desk.limiter.use() == {"gemini/flash#k": {"rpm": (2, 2), "tpm": (180, 1000)}}
 
 
 @scene
-async def test_a_named_limit_is_kept_from_then_on_and_told_once():
-    desk = Desk(limited(rpm=5))
-    for _ in range(2):
-        await desk.refused(Feedback(limits={"rpm": 2, "colour": 7, "tpm": float("nan"), "itpm": -1}))
-    assert desk.lessons == ["gemini/flash: the provider allows 2 requests a minute, not 5: keeping to that"]
-    assert await desk.call() >= 60
+async def test_rejections_are_counted_by_quota_and_of_many_names_together():
+    desk = Desk(limited(rpm=1000))
+    for number in range(30):
+        async with desk.slot() as slot:
+            slot.rejected(Feedback(limits={"rpm": 900}, retry_after=0.0, quota=f"Q{number % 25}"))
+    rejected = desk.limiter.counts()["gemini/flash"].rejected
+    assert (rejected["Q0"], rejected["Q19"], rejected["others"], len(rejected)) == (2, 1, 5, 21)
 
 
 @scene
-async def test_the_headers_of_a_success_teach_too():
-    desk = Desk(limited(rpm=5))
-    async with desk.slot() as slot:
-        slot.acked(Feedback(limits={"rpm": 1, "tpm": 1000}))
-    assert await desk.call() == near(60)
-    assert [lesson.split(": ")[1] for lesson in desk.lessons] == [
-        "the provider allows 1 requests a minute, not 5",
-        "the provider allows 1,000 tokens a minute",
-    ]
+async def test_one_who_waits_for_the_pace_or_for_a_cooldown_is_told():
+    desk = Desk(Profile(limits=Limits(rpm=6), pacing=True, cooldown=7))
+    await asyncio.gather(desk.call(), desk.call())
+    await asyncio.gather(desk.limiter.start("gemini", "flash"), desk.limiter.start("gemini", "flash"))
+    told = [(wait.dimension, wait.over) for wait in desk.waits]
+    assert told == [("pacing", False), ("pacing", True), ("cooldown", False), ("cooldown", True)]
+    assert [wait.seconds for wait in desk.waits] == [pytest.approx(each, abs=0.1) for each in (10, 10, 7, 7)]
 
 
 @scene
-async def test_a_refusal_holds_the_key_as_long_as_the_provider_says():
-    desk = Desk(limited(rpm=50))
-    await desk.refused(Feedback(limits={"rpm": 50}, retry_after=17.5, quota="PerMinute"))
-    assert await desk.call() == near(17.5)
-    assert desk.waits[0].dimension == "PerMinute"
+async def test_the_pace_needs_a_limit_of_requests():
+    desk = Desk(Profile(limits=Limits(tpm=100), pacing=True))
+    assert [await desk.call(), await desk.call()] == [near(0), near(0)]
 
 
 @scene
-async def test_refusals_that_say_nothing_hold_longer_each_time_until_one_call_succeeds():
-    desk, pauses = Desk(limited(rpm=50)), list[float]()
-    for _ in range(6):
-        began = desk.loop.time()
-        await desk.refused(Feedback(limits={"rpm": 50}))
-        async with desk.slot():
-            pauses.append(desk.loop.time() - began)
-    assert pauses == [near(each) for each in (5, 10, 20, 40, 80, 80)]
+async def test_one_who_waits_profits_at_once_when_a_call_finds_a_higher_limit():
+    desk = Desk(limited(rpm=1))
     await desk.call()
-    await desk.refused(Feedback(limits={"rpm": 50}))
-    began = desk.loop.time()
-    assert await desk.call() - began == near(5)
+    waiting = asyncio.create_task(desk.call())
+    await asyncio.sleep(5)
+    desk.profile = limited(rpm=9)
+    await desk.call()
+    assert await waiting == near(5)
 
 
 @scene
-async def test_a_days_quota_that_is_used_up_holds_until_midnight_of_the_zone():
-    desk = Desk(limited(rpm=50, day_zone="America/Los_Angeles"))
-    await desk.refused(Feedback(per_day=True, quota="RequestsPerDay"))
-    assert await desk.call() == near(23 * 3600)
-    assert (
-        "the day's quota is used up (RequestsPerDay): no call before midnight in America/Los_Angeles" in desk.lessons[0]
-    )
+async def test_one_who_waits_for_a_day_learns_of_a_higher_limit_within_a_minute():
+    desk = Desk(limited(rpd=1))
+    await desk.call()
+    waiting = asyncio.create_task(desk.call())
+    await asyncio.sleep(130)
+    desk.profile = None
+    assert await waiting == near(180)
 
 
-@pytest.mark.parametrize("limits", [{}, {"rpd": 0.0}])
-def test_a_model_without_quota_is_not_asked_again(limits: Mapping[str, float]):
-    async def play() -> None:
-        desk = Desk(limited(rpm=50))
-        await desk.refused(Feedback(no_quota=True, limits=limits, quota="FreeTier"))
-        with pytest.raises(QuotaError, match="gemini/flash: no quota: the limit is 0 requests a"):
-            await desk.call()
-        assert "gemini/flash: the provider gives no quota (FreeTier)" in desk.lessons
-
-    perform(play)
-
-
-def test_a_nameless_refusal_is_answered_by_what_succeeded_in_the_window_before():
-    lessons = list[str]()
-    learner, base = Learner(lessons.append), Limits(rpm=20)
-    for at in range(12):
-        learner.succeeded(float(at))
-    assert learner.refused(Feedback(), base, 20.0, MORNING) == 5.0
-    learner.succeeded(21.0)  # was under way
-    assert learner.limits(base, ONE, 21.0) is base
-    assert learner.limits(base, ONE, 25.0).rpm == 13
-    assert lessons == ["the provider refuses calls without naming a limit: going on with 13 requests a minute"]
+@scene
+async def test_a_call_that_was_left_in_flight_is_counted_when_the_limiter_is_closed():
+    desk = Desk(limited(rpm=1, concurrency=1))
+    with suppress(ConnectionError):
+        async with desk.slot():
+            raise ConnectionError
+    await desk.limiter.aclose()
+    assert await desk.limiter.use() == {"gemini/flash": {"concurrency": (0, 1), "rpm": (1, 1)}}
+    assert await desk.call() == near(60)
 
 
-def test_an_estimate_is_raised_after_five_clean_windows_and_after_ten_once_that_was_refused():
-    learner, base = Learner(lambda lesson: None), Limits(rpm=3)
-    learner.refused(Feedback(), base, 0.0, MORNING)
-    assert learner.limits(base, ONE, 5.0).rpm == 1
-    assert [learner.limits(base, ONE, 5.0 + after).rpm for after in (299, 300)] == [1, 2]
-    learner.refused(Feedback(retry_after=1.0), base, 310.0, MORNING)
-    assert [learner.limits(base, ONE, 311.0 + after).rpm for after in (0, 599, 600)] == [1, 1, 2]
-    assert learner.limits(base, ONE, 1600.0) is base
+@scene
+async def test_what_is_said_of_a_call_after_its_end_changes_nothing():
+    desk = Desk(limited(rpm=9))
+    async with desk.slot() as slot:
+        slot.acked()
+        slot.acked()
+        slot.finish(ONE)
+        slot.finish(ONE)
+        slot.release()
+        slot.rejected(Feedback(retry_after=5.0))
+        slot.acked()
+    assert await desk.limiter.use() == {"gemini/flash": {"rpm": (1, 9)}}
+    assert await desk.call() == near(0)
 
 
-def test_an_estimate_never_exceeds_what_was_refused_nor_what_is_named():
-    learner, base = Learner(lambda lesson: None), Limits()
-    for _ in range(50):
-        learner.succeeded(1.0)
-    learner.refused(Feedback(), base, 2.0, MORNING)
-    assert learner.limits(base, ONE, 60.0).rpm == 50
-    learner.learn(Feedback(limits={"rpm": 30}), base)
-    assert learner.limits(base, ONE, 60.0).rpm == 30
+@scene
+async def test_a_store_of_this_process_may_outlive_a_limiter():
+    store = Memory(asyncio.get_running_loop().time)
+    first, second = Desk(limited(rpm=2), store=store), Desk(limited(rpm=2), store=store)
+    assert [await first.call(), await second.call(), await first.call()] == [near(0), near(0), near(60)]
 
 
 # --- a store that takes its time ---
