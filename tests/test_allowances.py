@@ -9,6 +9,7 @@ import pytest
 from massgen.allowances import NUMBERS, Allowances, Price, Seat, limited, price, seat, shipped, switched
 from massgen.backends.providers import PROVIDERS
 from massgen.config import BackendConfig, RateLimit, RateLimits
+from massgen.discovery import price_list
 from massgen.errors import ConfigError
 from massgen.loading import Loaded, parse
 from massgen.quotas import Limits, Profile
@@ -314,8 +315,10 @@ def test_the_command_line_beats_every_switch(on: bool):
 
 
 def test_a_call_costs_what_the_price_list_says():
-    found = price("gemini", "gemini-2.5-flash")
-    assert found == Price(3e-7, 2.5e-6)
+    listed = {each.name: each for each in price_list(PROVIDERS["gemini"], date.min)}["gemini-flash-latest"]
+    assert listed.input_price
+    assert listed.output_price
+    assert price("gemini", "gemini-flash-latest") == Price(listed.input_price / 1e6, listed.output_price / 1e6)
     assert Price(3e-7, 2.5e-6).of(1_000_000, 100_000) == pytest.approx(0.55)
 
 
