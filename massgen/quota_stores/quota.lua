@@ -1,5 +1,6 @@
 -- One step of the quotas of one key, for Redis 5+ and Valkey: the rules of massgen.quotas over all dimensions at once.
 -- KEYS: state, calls, minute, spend, owners, waiters. ARGV[1]: the step as JSON; times are microseconds by the server's clock.
+-- The verbs `live` (a sign of life) and `leave` (this process's calls are over) are the owner's; the others the step's.
 -- Returns JSON: {sharers} and what the step answers; {zone} where the server's day is not among the step's `days`.
 local state_key, calls_key, owners_key, waiters_key = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local windows = { minute = KEYS[3], spend = KEYS[4] }
@@ -203,6 +204,13 @@ elseif step.verb == 'release' then
   release(step.ticket)
 elseif step.verb == 'hold' then
   if at + step.seconds > account.held then account.held, account.why = at + step.seconds, step.dimension end
+elseif step.verb == 'leave' then
+  for _, text in ipairs(redis.call('HVALS', calls_key)) do
+    local call = cmsgpack.unpack(text)
+    if call.owner == step.owner then finish(call.ticket, nil, now) end
+  end
+  redis.call('ZREM', owners_key, step.owner)
+  redis.call('HDEL', waiters_key, step.owner)
 elseif step.verb == 'use' then
   answer.use = {}
   for _, rule in ipairs(step.rules) do answer.use[rule[1]] = account[rule[3]][rule[4]] end

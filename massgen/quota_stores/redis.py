@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from importlib import resources
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
@@ -51,7 +50,7 @@ class _Server:
         self._script = self._client.register_script(script)
         self._days: dict[str, list[int]] = {}
         self._room = asyncio.Semaphore(CONNECTIONS)
-        self._calls: dict[str, Step] = {}
+        self._calls, self._keys = dict[str, Step](), dict[str, Step]()
         self._alive: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -62,6 +61,7 @@ class _Server:
 
     async def do(self, step: Step, ago: float) -> Answer:
         reply = await self._ask(step, ago)
+        self._keys[step.key] = step
         self.sharers = reply["sharers"]
         if step.verb in ("finish", "release"):
             self._calls.pop(step.ticket, None)
@@ -79,7 +79,10 @@ class _Server:
         if task:
             task.cancel()
             await asyncio.wait([task])
+        keys, self._keys = self._keys, {}
         with suppress(Away), _Told():
+            for step in keys.values():
+                await self._ask(step, 0.0, "leave")
             await self._client.aclose()
 
     async def _live(self) -> None:
@@ -88,13 +91,15 @@ class _Server:
             await asyncio.sleep(self._lease / 4)
             for step in {step.key: step for step in self._calls.values()}.values():
                 with suppress(Away):
-                    await self._ask(replace(step, verb="use"), 0.0)
+                    await self._ask(step, 0.0, "live")
 
-    async def _ask(self, step: Step, ago: float) -> Mapping[str, Any]:
+    async def _ask(self, step: Step, ago: float, verb: str = "") -> Mapping[str, Any]:
         keys = [f"massgen:{{{step.key}}}:{part}" for part in PARTS]
         reply: dict[str, Any] = {}
         for _ in range(2):
-            asked = json.dumps(self._asked(step, ago, reply.get("zone")))
+            asked = json.dumps(
+                {**self._asked(step, reply.get("zone")), "verb": verb or step.verb, "ago": round(ago * 1e6)}
+            )
             async with self._room:
                 with _Told():
                     reply = json.loads(await self._script(keys=keys, args=[asked]))
@@ -102,13 +107,13 @@ class _Server:
                 return reply
         raise Away("its clock is off by centuries")
 
-    def _asked(self, step: Step, ago: float, now: str | None) -> dict[str, Any]:
+    def _asked(self, step: Step, now: str | None) -> dict[str, Any]:
         """`now`: microseconds by the server's clock, where that is in none of the days that were known."""
         zone, limits = step.limits.day_zone, step.limits
         if now or zone not in self._days:
             self._days[zone] = _midnights(zone, int(now) / 1e6 if now else 0.0)
         asked = {
-            "verb": step.verb, "ticket": step.ticket, "owner": self._owner, "ago": round(ago * 1e6),
+            "ticket": step.ticket, "owner": self._owner,
             "rules": [(rule.dimension, min(rule.limit, 1e15), rule.meter, rule.column + 1) for rule in rules(limits)],
             "minute": round(limits.minute_seconds * 1e6), "spend": round(limits.cost_seconds * 1e6),
             "days": self._days[zone], "spent": limits.cost is not None, "soon": round(soon(limits) * 1e6),

@@ -126,7 +126,7 @@ class _Machine:
             if job is None:
                 break
             job()
-        self._patient.close()
+        self._patient.leave()
 
 
 def _settle(future: "Future[T]", job: Callable[[], T]) -> None:
@@ -175,6 +175,14 @@ class _File:
         if self._db:
             self._db.close()
         self._db = None
+
+    def leave(self) -> None:
+        """Close the file for good: this process's calls count as acknowledged."""
+        with suppress(Away), _told(), self._transaction() as db:
+            _end(db, self._sense.owner, self._sense.clock())
+            for table in ("owners", "waiters"):
+                db.execute(f"DELETE FROM {table} WHERE owner = ?", (self._sense.owner,))  # noqa: S608 - a name of ours
+        self.close()
 
     def alive(self) -> None:
         """A sign of life; a file that cannot be written is noticed by the next step."""
@@ -237,20 +245,16 @@ class _File:
 
     def _reap(self, db: sqlite3.Connection, now: float) -> None:
         """The calls of the dead count as acknowledged when their lease ended."""
-        for owner, seen in db.execute(
-            "SELECT owner, seen FROM owners WHERE seen < ?", (now - self._sense.lease,)
-        ).fetchall():
-            for key, ticket in db.execute("SELECT key, ticket FROM calls WHERE owner = ?", (owner,)).fetchall():
-                account = Account(db, key)
-                account.finish(ticket, None, seen + self._sense.lease)
-                account.save()
+        query, silent = "SELECT owner, seen FROM owners WHERE seen < ? AND owner <> ?", now - self._sense.lease
+        for owner, seen in db.execute(query, (silent, self._sense.owner)).fetchall():
+            _end(db, owner, seen + self._sense.lease)
 
     def _start(self, db: sqlite3.Connection, now: float, wall: float) -> None:
         """After a start of the machine its clock began anew: what was acknowledged before counts from now on."""
         known, latest = db.execute("SELECT boot, latest FROM machine").fetchone()
         if known != self._sense.boot() or latest > now:
-            db.execute("UPDATE owners SET seen = ?", (now - self._sense.lease - 1,))
-            self._reap(db, now)
+            for (owner,) in db.execute("SELECT DISTINCT owner FROM calls").fetchall():
+                _end(db, owner, now)
             db.execute("DELETE FROM owners")
             db.execute("DELETE FROM waiters")
             db.execute("UPDATE events SET at = ?", (now,))
@@ -260,6 +264,14 @@ class _File:
                 account.save()
             db.execute("UPDATE machine SET boot = ?", (self._sense.boot(),))
         self._beat(db, now)
+
+
+def _end(db: sqlite3.Connection, owner: str, at: float) -> None:
+    """Every call of `owner` is over, and was acknowledged `at` the latest."""
+    for key, ticket in db.execute("SELECT key, ticket FROM calls WHERE owner = ?", (owner,)).fetchall():
+        account = Account(db, key)
+        account.finish(ticket, None, at)
+        account.save()
 
 
 @contextmanager
