@@ -50,9 +50,10 @@ def command() -> None:
 @_JSON
 @_PROFILE
 def show(file: str, as_json: bool, profile: str) -> None:
-    """Print which limits apply to the models of FILE (or @examples/NAME), from where they are, and who keeps to them.
+    """Print the limits that apply, and why.
 
-    Without FILE: massgen's own table. `rate_limits` in a configuration goes before it, value by value.
+    Of FILE (or @examples/NAME): to each of its models, from where they are, and which agents keep to them. Without FILE:
+    massgen's own table. `rate_limits` in a configuration goes before that, value by value.
     """
     if file:
         entries = _entries(_resolved(file, profile))
@@ -70,9 +71,10 @@ def show(file: str, as_json: bool, profile: str) -> None:
 @_JSON
 @_PROFILE
 def status(file: str, as_json: bool, profile: str) -> None:
-    """Print how much of their limits the models of FILE (or @examples/NAME) have used now, by all processes of this machine.
+    """Print what is used of the limits now.
 
-    Without FILE: the models that a question without --config would ask.
+    By all processes of this machine, of the limits of each model in FILE (or @examples/NAME). Without FILE: of the models
+    that a question without --config would ask.
     """
     entries = [each for each in _entries(_resolved(file, profile)) if each.allowance]
     path = paths.data_dir() / "quotas.db"
