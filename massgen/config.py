@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from massgen import builtins
+from massgen.limit_rules import OrPath, entries, limit_conflicts
 from massgen.prompts import ROLES
 
 BackendType: TypeAlias = Literal[
     "local", "chatcompletion", "openai", "openrouter", "groq", "together", "fireworks", "cerebras", "moonshot",
-    "zai", "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai",
-    "litellm",
+    "zai", "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai", "litellm",
 ]  # fmt: skip
 
 Where: TypeAlias = tuple[str | int, ...]
@@ -24,6 +24,7 @@ MAX_ROLES = 100
 _NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio")
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Limit: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class Section(BaseModel):
@@ -98,6 +99,49 @@ class AgentConfig(Section):
     """A preset of instructions: one of massgen's roles, or of the section `roles`."""
     system_message: str = ""
     """Its own instructions, after its role's and before massgen's."""
+    enable_rate_limit: bool | None = None
+    """Whether its calls wait for their provider's limits. `null`: as the whole team's."""
+
+
+class RateLimit(Section):
+    """What a provider allows for a model: `null` is no limit, 0 no quota. What is left out is as in massgen's own table."""
+
+    rpm: Limit = None
+    """Requests in any minute."""
+    tpm: Limit = None
+    """Tokens in any minute: those that `counts` says."""
+    itpm: Limit = None
+    """Input tokens in any minute."""
+    otpm: Limit = None
+    """Output tokens in any minute."""
+    rpd: Limit = None
+    """Requests a day, from midnight to midnight in `day_zone`."""
+    tpd: Limit = None
+    """Tokens a day: those that `counts` says."""
+    concurrency: Limit = None
+    """Calls at the same time."""
+    cost: Limit = None
+    """US dollars in any `cost_seconds`."""
+    cost_seconds: Seconds = 86_400
+    """The period of `cost`."""
+    day_zone: str = "UTC"
+    """The time zone in which a day begins, e.g. `America/Los_Angeles`."""
+    counts: Literal["input", "total"] = "total"
+    """Which tokens `tpm` and `tpd` count: those of the prompt, or those of the reply too."""
+    per_second: bool = False
+    """The provider enforces `rpm` by the second: calls go out evenly, a sixtieth of it each second."""
+    cooldown_seconds: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 0
+    """When a run begins, so long passes between the starts of two agents with this model."""
+    failed_calls_count: bool = True
+    """Whether the provider counts the calls that it refuses."""
+    source: str = ""
+    """Where the numbers are from: a page, or your account's."""
+    checked: str = Field(default="", pattern=r"^(\d{4}-\d{2}(-\d{2})?)?$")
+    """When that was read, e.g. `"2026-11-21"` or `"2026-11"`, in quotes."""
+
+
+RateLimits: TypeAlias = dict[str, dict[str, RateLimit]]
+"""By type of provider, then by the model's name, a pattern of names, or `default`."""
 
 
 class CoordinationConfig(Section):
@@ -161,6 +205,10 @@ class Config(Section):
     """Own roles: a name, and the instructions it stands for. One of massgen's names replaces that preset."""
     ui: UiConfig = Field(default_factory=UiConfig)
     """How the run is shown."""
+    enable_rate_limit: bool | None = None
+    """Whether calls wait for their provider's limits. `null`: wherever massgen or `rate_limits` knows the provider."""
+    rate_limits: Annotated[RateLimits | str | None, OrPath(RateLimits)] = None
+    """What your account allows: by provider's type, then by model's name, pattern or `default`. Or the path of a file that says so, from this file's folder."""
 
     @property
     def named_agents(self) -> dict[str, AgentConfig]:
@@ -175,6 +223,7 @@ class Config(Section):
 
 def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
     """What each value alone does not show. `data` may be of any shape."""
+    yield from ((("rate_limits", *path), why) for path, why in limit_conflicts(entries(data).get("rate_limits")))
     match data:
         case {"agents": [*every]}:
             agents = every[:MAX_AGENTS]
@@ -236,9 +285,15 @@ def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
 
 def keys(path: Where) -> list[str]:
     """The keys that the section at `path` has."""
-    section: Any = Config
+    section = Config
     for step in path:
-        if isinstance(step, str):
-            section = section.model_fields[step].annotation
-        section = next((each for each in get_args(section) if isinstance(each, type)), section)
+        if field := section.model_fields.get(str(step)):  # else a place in a list, or a name in a mapping
+            section = _section(field.annotation) or section
     return [*section.model_fields]
+
+
+def _section(hint: Any) -> type[Any] | None:
+    """The section that a field's type is, or holds."""
+    if inner := get_args(hint):
+        return next(filter(None, map(_section, inner)), None)
+    return hint if isinstance(hint, type) and issubclass(hint, Section) else None

@@ -6,6 +6,7 @@ MassgenError            1   no answer
 ├── LogError            2   a session file that cannot be read or written
 ├── LocalModelError     2   the embedded model's runtime or file
 ├── BackendError        1   a model call failed; `transient` says whether trying again may help
+│   └── QuotaError      1   a model call that its rate limits never allow
 └── ProtocolError       1   a model's replies held no usable act
 """
 
@@ -102,6 +103,10 @@ class BackendError(MassgenError):
     ) -> None:
         super().__init__(what, where=where, fix=fix)
         self.transient, self.retry_after = transient, retry_after
+
+
+class QuotaError(BackendError):
+    """A call that can never be sent: the model has no quota, or the call is larger than a limit. Never `transient`."""
 
 
 class ProtocolError(MassgenError):

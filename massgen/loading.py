@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from massgen import legacy
-from massgen.config import Config, Where, conflicts, keys
+from massgen.config import Config, RateLimits, Section, Where, conflicts, keys
 from massgen.errors import ConfigError, Problem
 from massgen.layers import OWN_KEYS, Layers, from_data, from_file
-from massgen.yaml_tree import Node, secret, short
+from massgen.yaml_tree import Node, read, secret, short
 
 MAX_PROBLEMS = 200
 """Problems that are told; what follows is counted."""
@@ -39,6 +39,8 @@ class Loaded:
     """The chosen profile's name."""
     files: tuple[str, ...] = ()
     """The file, and those it extends."""
+    limits_file: Path | None = None
+    """The file of rate limits that it names."""
 
 
 def load(path: Path, env: Mapping[str, str] | None = None, *, profile: str = "") -> Loaded:
@@ -54,6 +56,27 @@ def load(path: Path, env: Mapping[str, str] | None = None, *, profile: str = "")
 def parse(source: Mapping[str, Any], env: Mapping[str, str] | None = None, *, profile: str = "") -> Loaded:
     """A configuration given as data, checked like a file."""
     return _loaded(from_data(source), environment() if env is None else env, profile)
+
+
+def read_limits(path: Path) -> RateLimits:
+    """The rate limits in the file `path`, which holds what a configuration has under `rate_limits`. Raises `ConfigError`."""
+    found = read(path)
+    tree = Node({"rate_limits": replace(found.root, value=found.root.value or {})}, file=str(path))
+    values = _Values({}, set())
+    data = values.plain(tree, ())
+    told = [*values.problems, *values.unset, *conflicts(data)]
+    try:
+        limits = _Limits.model_validate(data).rate_limits
+    except ValidationError as error:
+        limits, told = {}, [*told, *_failures(error, tree)]
+    problems = {_spot(each): each for each in reversed([*found.problems, *(_problem(tree, *each) for each in told)])}
+    if problems:
+        raise ConfigError(sorted(problems.values(), key=lambda each: (each.line, each.column))[:MAX_PROBLEMS])
+    return limits
+
+
+class _Limits(Section):
+    rate_limits: RateLimits
 
 
 def environment() -> Mapping[str, str]:
@@ -91,7 +114,16 @@ def _loaded(layers: Layers, env: Mapping[str, str], profile: str) -> Loaded:
         report.checked(layers.resolved(other), only=("profiles", other))
     if config is None or report.problems:
         raise report.refusal()
-    return Loaded(config, _source(tree), tuple(sorted(report.secrets)), name, layers.files)
+    return Loaded(config, _source(tree), tuple(sorted(report.secrets)), name, layers.files, limits_file(tree, config))
+
+
+def limits_file(tree: Node, config: Config) -> Path | None:
+    """The file that `rate_limits` names, from the folder of the file where that stands."""
+    match config.rate_limits:
+        case str(name):
+            return Path(tree.mapping["rate_limits"].file).parent / Path(name).expanduser()
+        case _:
+            return None
 
 
 class _Report:
@@ -112,13 +144,22 @@ class _Report:
         if self._whole:
             self._tell(tree, conflicts(data), only)
         try:
-            return Config.model_validate(data)
+            config = Config.model_validate(data)
         except ValidationError as error:
-            every = [each for each in error.errors(include_url=False) if self._whole or each["type"] != "missing"]
-            every.sort(key=lambda details: _place(_nearest(tree, details["loc"])[0]))
-            self._tell(tree, [(each["loc"], _why(each, tree)) for each in every[:MAX_PROBLEMS]], only)
-            self._tell(tree, [(each["loc"], "one more") for each in every[MAX_PROBLEMS:]], only)
+            self._tell(tree, _failures(error, tree, self._whole), only)
             return None
+        self._check_limits(tree, config)
+        return config
+
+    def _check_limits(self, tree: Node, config: Config) -> None:
+        """The problems of the file of rate limits, if there is one; where it cannot be read, that of the path."""
+        path = limits_file(tree, config)
+        try:
+            _ = path and read_limits(path)
+        except ConfigError as error:
+            at = tree.mapping["rate_limits"]
+            found = [each if each.line else at.problem(str(each)) for each in error.details]
+            self.problems |= dict.fromkeys(found)
 
     def _tell(self, tree: Node, found: Iterable[tuple[Where, str]], only: Where) -> None:
         for path, what in found:
@@ -176,6 +217,14 @@ class _Values:
         elif re.search(r"KEY|TOKEN|SECRET|PASSWORD", name):
             self.secrets.add(value)
         return value or ""
+
+
+def _failures(error: ValidationError, tree: Node, whole: bool = True) -> list[tuple[Where, str]]:
+    """What is wrong and where, in the order of the file. `whole`: whether what is missing is missing indeed."""
+    every = [each for each in error.errors(include_url=False) if whole or each["type"] != "missing"]
+    every.sort(key=lambda details: _place(_nearest(tree, details["loc"])[0]))
+    told = [(each["loc"], _why(each, tree)) for each in every[:MAX_PROBLEMS]]
+    return [*told, *((each["loc"], "one more") for each in every[MAX_PROBLEMS:])]
 
 
 def _nearest(tree: Node, path: Where) -> tuple[Node, Where]:

@@ -47,7 +47,7 @@ def command(**given: Any) -> int:
     the team is that of your own configuration (massgen init writes it). Without that, and without any provider's key in the
     environment, it runs on a small model embedded in massgen.
 
-    Other commands: massgen init, config, examples, models, completion.
+    Other commands: massgen init, config, examples, limits, models, completion.
     """
     asking = _Asking(Options(**given))
     try:
@@ -107,6 +107,7 @@ class _Asking:
 
     def _loaded(self) -> "Loaded":
         """The configuration in force. Also learns what is secret in it."""
+        from massgen.allowances import switched
         from massgen.app import own_config, resolve, timed
         from massgen.backends.providers import PROVIDERS
         from massgen.loading import environment, parse
@@ -122,6 +123,7 @@ class _Asking:
                 tell(_EMBEDDED)
         keys = (env.get(name) or "" for provider in PROVIDERS.values() for name in provider.key_variables)
         self.redact = redactor([*loaded.secrets, *keys])
+        loaded = loaded if options.rate_limit is None else switched(loaded, options.rate_limit)
         return loaded if options.timeout is None else timed(loaded, options.timeout)
 
     def _followers(self, session: Path, loaded: "Loaded") -> "Sequence[Sink]":

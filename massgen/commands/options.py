@@ -28,6 +28,7 @@ class Options:
     form: Literal["text", "markdown", "json"] | None
     as_json: bool
     timeout: float | None
+    rate_limit: bool | None
     no_display: bool
     quiet: bool
     verbose: bool
@@ -102,6 +103,7 @@ _OPTIONS = (
     click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), help="The answer alone (text), with question and origin, or the result as JSON."),
     click.option("--json", "as_json", is_flag=True, help="Print the run's facts as JSON lines instead of the answer."),
     click.option("--timeout", type=float, metavar="SECONDS", help="End after so long, with the best answer so far."),
+    click.option("--rate-limit/--no-rate-limit", default=None, help="Keep to the providers' rate limits, or do not, whatever the file says."),
     click.option("--no-display", is_flag=True, help="Show no view of the team at work."),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing but errors."),
     click.option("-v", "--verbose", is_flag=True, help="Show lines: every turn and every model call."),

@@ -20,6 +20,7 @@ from massgen.config import Config
 from massgen.events import Fact, Purpose
 from massgen.schema import schema, texts_below
 from tests.handbook import tables
+from tests.handbook.limits_page import limits_page
 from tests.handbook.names import every_command
 from tests.handbook.providers_page import providers_page
 
@@ -90,9 +91,17 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
     yield f"## {f'`{path}`' if path else 'The file'}\n\n{inspect.getdoc(model)}\n\n{table}"
     for name, field in model.model_fields.items():
-        if inner := _model(field.annotation):
-            mark = "[]" if get_origin(field.annotation) is list else ""
-            yield from _sections(inner, f"{path}.{name}{mark}".removeprefix("."))
+        if inner := _within(field.annotation):
+            yield from _sections(inner[0], f"{path}.{name}{inner[1]}".removeprefix("."))
+
+
+def _within(hint: Any) -> tuple[type[BaseModel], str] | None:
+    """The section that a type is or holds, and the marks of what it stands in: `[]` for a list, `.*` for a mapping."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint, ""
+    marks: Mapping[Any, str] = {list: "[]", dict: ".*"}
+    found = next(filter(None, map(_within, get_args(hint))), None)
+    return found and (found[0], marks.get(get_origin(hint), "") + found[1])
 
 
 def _model(hint: Any) -> type[BaseModel] | None:
@@ -149,7 +158,8 @@ def _named(hint: Any) -> str:
         return f"list of {_named(args[0])}s"
     if getattr(hint, "__origin__", None) is dict:
         return "mapping"
-    return f"{_named(args[0])} or `null`" if args else _PLAIN[hint.__name__]
+    null = ["`null`"] if type(None) in get_args(hint) else []
+    return " or ".join([*map(_named, args), *null]) if args else _PLAIN[hint.__name__]
 
 
 def _default(field: FieldInfo) -> str:
@@ -241,6 +251,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "exit-codes.md": exit_codes_page,
     "environment.md": lambda: _page("Environment variables", "tests/handbook/names.py", *tables.variables()),
     "providers.md": providers_page,
+    "rate-limits.md": limits_page,
     "templates.md": lambda: _page("Templates", "examples/", *tables.templates()),
 }
 

@@ -11,7 +11,7 @@ def templates() -> list[str]:
         "These configurations ship with massgen and are run by its tests. Use one as it is, `--config @examples/NAME`, or "
         "`massgen examples copy NAME` and change the copy. `massgen examples list` tells the same as this page."
     )
-    rows = [f"| [{name}](#{name}) | {examples.header(name).purpose} |" for name in examples.names()]
+    rows = [f"| [{name}](#{name.replace('/', '')}) | {examples.header(name).purpose} |" for name in examples.names()]
     return [intro, "\n".join(["| template | purpose |", "|---|---|", *rows]), *map(_template, examples.names())]
 
 

@@ -1,0 +1,513 @@
+"""What every store of quotas keeps to, and what each does where its file or its server fails."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from massgen import paths
+from massgen.errors import QuotaError
+from massgen.quota_stores import QuotaStore, shared
+from massgen.quota_stores.memory import Memory
+from massgen.quota_stores.redis import Redis
+from massgen.quota_stores.sqlite import Sqlite
+from massgen.quotas import Blocked, Limits, Weights
+from massgen.windows import next_midnight
+from tests.redis_server import RedisServer
+
+ONE = Weights()
+NOON = 1_795_262_400.0
+"""Noon of a day in UTC."""
+HOUR = 3600.0
+
+
+@dataclass
+class Clock:
+    """The machine's clock and the wall's, which start apart."""
+
+    now: float = 5000.0
+    wall: float = NOON
+
+    def wait(self, seconds: float) -> None:
+        self.now, self.wall = self.now + seconds, self.wall + seconds
+
+
+@dataclass
+class Place:
+    """Where stores of one kind meet; each is closed at the end."""
+
+    make: Callable[..., QuotaStore]
+    told: list[str] = field(default_factory=list)
+    made: list[QuotaStore] = field(default_factory=list)
+
+    def store(self, **how: Any) -> QuotaStore:
+        store = self.make(**how)
+        self.made.append(store)
+        return store
+
+
+@pytest.fixture(scope="session")
+def server() -> Generator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+@asynccontextmanager
+async def closing(place: Place) -> AsyncGenerator[Place]:
+    yield place
+    for store in place.made:
+        await store.aclose()
+        await store.aclose()
+
+
+REDIS = pytest.param("redis", marks=pytest.mark.redis)
+
+
+@pytest.fixture(params=["memory", "sqlite", REDIS])
+async def every(request: pytest.FixtureRequest) -> AsyncGenerator[Place]:
+    async with closing(_place(request)) as place:
+        yield place
+
+
+@pytest.fixture(params=["sqlite", REDIS])
+async def common(request: pytest.FixtureRequest) -> AsyncGenerator[Place]:
+    """Stores that processes share: each store made is as of a process of its own."""
+    async with closing(_place(request)) as place:
+        yield place
+
+
+@pytest.fixture
+async def files(tmp_path: Path) -> AsyncGenerator[Place]:
+    async with closing(_sqlite(tmp_path / "quotas.db")) as place:
+        yield place
+
+
+def _place(request: pytest.FixtureRequest) -> Place:
+    match request.param:
+        case "memory":
+            return Place(Memory)
+        case "sqlite":
+            return _sqlite(request.getfixturevalue("tmp_path") / "quotas.db")
+        case _:
+            running: RedisServer = request.getfixturevalue("server")
+            running.command("FLUSHALL")
+            return _redis(running)
+
+
+def _sqlite(path: Path) -> Place:
+    told: list[str] = []
+    return Place(lambda **how: Sqlite(path, told=told.append, **how), told)
+
+
+def _redis(server: RedisServer) -> Place:
+    told: list[str] = []
+    return Place(lambda **how: Redis(server.url, told=told.append, **how), told)
+
+
+async def granted(store: QuotaStore, limits: Limits, weights: Weights = ONE) -> str:
+    ticket = await store.reserve("key", limits, weights)
+    assert isinstance(ticket, str), ticket
+    return ticket
+
+
+async def blocked(store: QuotaStore, limits: Limits, weights: Weights = ONE) -> Blocked:
+    why = await store.reserve("key", limits, weights)
+    assert isinstance(why, Blocked)
+    return why
+
+
+async def made(store: QuotaStore, limits: Limits, weights: Weights = ONE) -> None:
+    """A call that is over at once."""
+    await store.finish("key", await granted(store, limits, weights), None)
+
+
+async def in_time(store: QuotaStore, limits: Limits, weights: Weights = ONE) -> str:
+    """A ticket, asked for again and again as whoever waits does."""
+    while True:
+        answer = await store.reserve("key", limits, weights)
+        if isinstance(answer, str):
+            return answer
+        await asyncio.sleep(0.02 if answer.wait is None else max(0.002, min(answer.wait, 1.0)))
+
+
+async def fill(store: QuotaStore, limits: Limits) -> int:
+    """How many calls are granted, and over, before one is blocked."""
+    for number in range(1000):
+        ticket = await store.reserve("key", limits, ONE)
+        if isinstance(ticket, Blocked):
+            return number
+        await store.finish("key", ticket, None)
+    raise AssertionError("no end")
+
+
+async def test_every_dimension_limits_and_the_longest_wait_is_told(every: Place):
+    store = every.store()
+    limits = Limits(rpm=2, tpm=100, itpm=70, otpm=60, rpd=9, tpd=1000, concurrency=3, cost=1.0)
+    await made(store, limits, Weights(40, 20, 0.25))
+    assert await store.use("key", limits) == {
+        "rpm": (1, 2), "tpm": (60, 100), "itpm": (40, 70), "otpm": (20, 60), "rpd": (1, 9), "tpd": (60, 1000),
+        "concurrency": (0, 3), "cost": (0.25, 1.0),
+    }  # fmt: skip
+    why = await blocked(store, limits, Weights(20, 30, 0.8))
+    assert (why.dimension, why.used, why.limit) == ("cost", 0.25, 1.0)
+    assert why.wait == pytest.approx(86_400, abs=5)
+    why = await blocked(store, limits, Weights(31, 0))
+    assert (why.dimension, why.used) == ("itpm", 40)
+    assert why.wait == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(("counts", "used"), [("input", 3), ("total", 8)])
+async def test_tokens_count_as_the_provider_counts_them(every: Place, counts: Any, used: float):
+    store, limits = every.store(), Limits(tpm=10, tpd=100, counts=counts)
+    await made(store, limits, Weights(3, 5))
+    assert await store.use("key", limits) == {"tpm": (used, 10), "tpd": (used, 100)}
+
+
+async def test_a_call_leaves_one_window_after_its_acknowledgement(every: Place):
+    store, limits = every.store(), Limits(rpm=1, minute_seconds=0.15)
+    ticket = await granted(store, limits)
+    assert await blocked(store, limits) == Blocked("rpm", 1, 1, None)
+    began = time.monotonic()
+    await store.acked("key", ticket)
+    why = await blocked(store, limits)
+    assert why.wait is not None
+    assert 0 < why.wait <= 0.15
+    await in_time(store, limits)
+    assert time.monotonic() - began >= 0.149
+
+
+async def test_the_actual_weights_replace_the_reserved_ones(every: Place):
+    store, limits = every.store(), Limits(tpm=100, tpd=1000, cost=1.0)
+    ticket = await granted(store, limits, Weights(60, 30, 0.5))
+    await store.finish("key", ticket, Weights(10, 10, 0.125))
+    assert await store.use("key", limits) == {"tpm": (20, 100), "tpd": (20, 1000), "cost": (0.125, 1.0)}
+
+
+async def test_what_has_left_is_not_corrected(every: Place):
+    store, limits = every.store(), Limits(tpm=100, tpd=1000, minute_seconds=0.05)
+    ticket = await granted(store, limits, Weights(60))
+    await store.acked("key", ticket)
+    await store.finish("key", await in_time(store, limits, Weights(50)), None)
+    await store.finish("key", ticket, Weights(10))
+    used = await store.use("key", limits)
+    assert used["tpm"][0] in (0, 50)
+    assert used["tpd"] == (60, 1000)
+
+
+async def test_a_released_call_gives_everything_back_unless_it_was_acknowledged(every: Place):
+    store, limits = every.store(), Limits(rpm=5, tpd=100, concurrency=2, cost=1.0)
+    ticket = await granted(store, limits, Weights(10, 0, 0.5))
+    await store.release("key", ticket)
+    nothing = {"rpm": (0, 5), "tpd": (0, 100), "concurrency": (0, 2), "cost": (0, 1.0)}
+    assert await store.use("key", limits) == nothing
+    ticket = await granted(store, limits, Weights(10))
+    await store.acked("key", ticket)
+    await store.release("key", ticket)
+    assert await store.use("key", limits) == {**nothing, "rpm": (1, 5), "tpd": (10, 100)}
+
+
+async def test_a_place_of_concurrency_is_free_when_the_call_is_over(every: Place):
+    store, limits = every.store(), Limits(concurrency=1)
+    ticket = await granted(store, limits)
+    await store.acked("key", ticket)
+    assert await blocked(store, limits) == Blocked("concurrency", 1, 1, None)
+    await store.finish("key", ticket, None)
+    await granted(store, limits)
+
+
+async def test_what_is_said_twice_or_of_an_unknown_call_is_harmless(every: Place):
+    store, limits = every.store(), Limits(rpm=9, concurrency=9)
+    ticket = await granted(store, limits)
+    for _ in range(2):
+        await store.acked("key", ticket)
+    for _ in range(2):
+        await store.finish("key", ticket, Weights(1, 1))
+    for unknown in (ticket, "unknown"):
+        await store.acked("key", unknown)
+        await store.release("key", unknown)
+        await store.finish("key", unknown, None)
+    assert await store.use("key", limits) == {"rpm": (1, 9), "concurrency": (0, 9)}
+
+
+async def test_a_call_that_never_fits_is_refused_at_once(every: Place):
+    store = every.store()
+    with pytest.raises(QuotaError, match="larger than the limit of 10 tokens a minute"):
+        await store.reserve("key", Limits(tpm=10), Weights(11))
+    with pytest.raises(QuotaError, match="no quota"):
+        await store.reserve("key", Limits(rpd=0), ONE)
+
+
+async def test_a_hold_lasts_until_the_later_end(every: Place):
+    store, limits = every.store(), Limits(rpm=9)
+    await store.hold("key", 100.0, "rpm")
+    await store.hold("key", 1.0, "tpm")
+    why = await blocked(store, limits)
+    assert (why.dimension, why.used, why.limit) == ("rpm", 0, 0)
+    assert why.wait == pytest.approx(100, abs=5)
+    assert isinstance(await store.reserve("other key", limits, ONE), str)
+    await store.hold("nameless", 10.0, "")
+    why = await store.reserve("nameless", limits, ONE)
+    assert isinstance(why, Blocked)
+    assert why.dimension == "hold"
+
+
+async def test_changed_limits_keep_what_is_counted(every: Place):
+    store = every.store()
+    assert await fill(store, Limits(rpm=3)) == 3
+    assert await fill(store, Limits(rpm=5)) == 2
+    assert (await blocked(store, Limits(rpm=4))).used == 5
+
+
+async def test_a_new_day_begins_with_what_is_under_way(every: Place):
+    """A zone whose day began later is, for a store, a day that begins now."""
+    zones = sorted(("Etc/GMT+12", "Etc/GMT+3", "Etc/GMT-9"), key=lambda zone: next_midnight(zone, time.time()))
+    store, early, late = every.store(), *(Limits(rpd=9, tpd=99, day_zone=zone) for zone in (zones[0], zones[-1]))
+    await made(store, early, Weights(10))
+    ticket = await granted(store, early, Weights(20))
+    assert await store.use("key", early) == {"rpd": (2, 9), "tpd": (30, 99)}
+    if isinstance(store, Redis):
+        assert await store.use("key", late) == {"rpd": (1, 9), "tpd": (20, 99)}
+        await store.finish("key", ticket, Weights(5))
+        assert await store.use("key", late) == {"rpd": (1, 9), "tpd": (5, 99)}
+
+
+async def test_the_limits_are_shared(common: Place):
+    one, other = common.store(), common.store()
+    limits = Limits(rpm=4, tpm=1000)
+    mine = [await granted(one, limits, Weights(5)), await granted(one, limits, Weights(5))]
+    theirs = await granted(other, limits, Weights(7))
+    await made(other, limits, Weights(3))
+    assert await one.use("key", limits) == await other.use("key", limits) == {"rpm": (4, 4), "tpm": (20, 1000)}
+    why = await blocked(one, limits)
+    assert why.dimension == "rpm"
+    assert why.wait is not None, "another process's call may move at any time"
+    await one.release("key", mine[0])
+    await other.finish("key", theirs, None)
+    assert common.told == []
+
+
+async def test_the_limits_are_exact_under_a_storm_from_several_processes(common: Place):
+    stores, limits = [common.store() for _ in range(3)], Limits(rpm=20)
+
+    async def storm(store: QuotaStore) -> int:
+        answers = await asyncio.gather(*(store.reserve("key", limits, ONE) for _ in range(20)))
+        return sum(isinstance(answer, str) for answer in answers)
+
+    assert sum(await asyncio.gather(*map(storm, stores))) == 20
+    assert (await stores[0].use("key", limits))["rpm"] == (20, 20)
+
+
+async def test_whoever_waits_keeps_the_turn_against_smaller_calls(common: Place):
+    large, small = common.store(), common.store()
+    limits = Limits(tpm=10, minute_seconds=0.3)
+    await made(small, limits, Weights(6))
+    assert (await blocked(large, limits, Weights(10))).wait
+    assert (await blocked(small, limits, Weights(1))).used == 6, "the large call came first"
+    await in_time(large, limits, Weights(10))
+    assert isinstance(await small.reserve("key", limits, Weights(1)), Blocked)
+
+
+async def test_who_does_not_ask_again_loses_the_turn(common: Place):
+    gone, waiting = common.store(), common.store()
+    limits = Limits(tpm=10)
+    await made(waiting, limits, Weights(1))
+    await blocked(gone, limits, Weights(10))
+    assert isinstance(await waiting.reserve("key", limits, Weights(1)), Blocked)
+    async with asyncio.timeout(shared.TURN + 3):
+        await in_time(waiting, limits, Weights(1))
+
+
+async def test_the_calls_of_the_dead_count_as_acknowledged_when_their_lease_ends(common: Place):
+    dead, alive = common.store(lease=1000), common.store(lease=0.2)
+    limits = Limits(rpm=1, concurrency=1, minute_seconds=0.2)
+    await granted(dead, limits)
+    assert (await blocked(alive, limits)).wait is not None
+    began = time.monotonic()
+    await in_time(alive, limits)
+    assert 0.2 < time.monotonic() - began < 3
+    assert common.told == []
+
+
+async def test_whoever_leaves_ends_its_calls(common: Place):
+    gone, waiting = common.store(), common.store()
+    limits = Limits(concurrency=1, rpm=2)
+    await granted(gone, limits)
+    await blocked(gone, limits)
+    await gone.aclose()
+    await granted(waiting, limits)
+    assert await waiting.use("key", limits) == {"concurrency": (1, 1), "rpm": (2, 2)}
+
+
+async def test_the_living_keep_their_calls_past_the_lease(common: Place):
+    holder, other = common.store(lease=0.1), common.store(lease=0.1)
+    limits = Limits(concurrency=1)
+    ticket = await granted(holder, limits)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        why = await blocked(other, limits)
+        assert why.wait is not None
+        await asyncio.sleep(why.wait / 5)
+    await holder.finish("key", ticket, None)
+    await granted(other, limits)
+
+
+async def test_cancelling_whoever_asks_leaks_nothing(common: Place):
+    store, limits = common.store(), Limits(rpm=9)
+    await store.use("key", limits)
+    asking = [asyncio.create_task(store.reserve("key", limits, ONE)) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    while (await store.use("key", limits))["rpm"][0] > 0:
+        await asyncio.sleep(0.01)
+
+
+def ticking(place: Place, clock: Clock, **how: Any) -> QuotaStore:
+    return place.store(clock=lambda: clock.now, wall=lambda: clock.wall, **how)
+
+
+async def test_a_day_survives_a_restart_of_the_process(files: Place):
+    limits, clock = Limits(rpd=5), Clock()
+    first = ticking(files, clock)
+    for _ in range(3):
+        await made(first, limits)
+    await first.aclose()
+    clock.wait(HOUR)
+    second = ticking(files, clock)
+    assert await fill(second, limits) == 2
+    assert (await blocked(second, limits)).wait == 11 * HOUR
+    clock.wait(11 * HOUR)
+    assert await fill(second, limits) == 5
+
+
+async def test_a_day_survives_a_restart_of_the_machine_and_holds_do_too(files: Place):
+    limits, clock = Limits(rpm=3, rpd=5, concurrency=1), Clock()
+    first = ticking(files, clock, boot=lambda: "one")
+    await made(first, limits)
+    await granted(first, limits)
+    await first.hold("key", HOUR, "rpd")
+    await first.aclose()
+    restarted = Clock(12.0, clock.wall + 600)
+    second = ticking(files, restarted, boot=lambda: "two")
+    assert await second.use("key", limits) == {"rpm": (2, 3), "rpd": (2, 5), "concurrency": (0, 1)}
+    why = await blocked(second, limits)
+    assert (why.dimension, why.wait) == ("rpd", pytest.approx(HOUR - 600))
+    restarted.wait(HOUR)
+    assert await fill(second, limits) == 3
+    assert (await blocked(second, limits)).wait == 11 * HOUR - 600
+    third = ticking(files, restarted, boot=lambda: "two")
+    assert (await third.use("key", limits))["rpd"] == (5, 5)
+
+
+async def test_a_clock_that_begins_anew_is_noticed_where_the_platform_does_not_tell(files: Place):
+    limits, clock = Limits(rpm=1), Clock()
+    first = ticking(files, clock, boot=str)
+    await made(first, limits)
+    await first.aclose()
+    again = Clock(10.0, clock.wall)
+    second = ticking(files, again, boot=str)
+    assert (await blocked(second, limits)).wait == 60.0
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+async def test_a_wall_clock_that_is_set_brings_no_second_day(files: Place, step: float):
+    limits, clock = Limits(rpd=5), Clock(wall=NOON + 11.5 * HOUR)
+    store = ticking(files, clock)
+    assert await fill(store, limits) == 5
+    clock.wall += step
+    assert await fill(store, limits) == 0
+    clock.wall -= step
+    clock.wait(HOUR)
+    assert await fill(store, limits) == 5
+
+
+async def test_a_call_over_midnight_counts_on_both_days(files: Place):
+    limits, clock = Limits(rpd=2, tpd=50), Clock(wall=NOON + 12 * HOUR - 5)
+    store = ticking(files, clock)
+    await made(store, limits)
+    ticket = await granted(store, limits, Weights(30))
+    clock.wait(10)
+    assert await store.use("key", limits) == {"rpd": (1, 2), "tpd": (30, 50)}
+    await store.finish("key", ticket, Weights(20))
+    assert await store.use("key", limits) == {"rpd": (1, 2), "tpd": (20, 50)}
+    clock.wait(48 * HOUR)
+    assert await fill(store, limits) == 2
+
+
+async def test_clocks_that_disagree_about_midnight_count_on_both_sides(files: Place):
+    limits, clock = Limits(rpd=3), Clock(wall=NOON + 11.5 * HOUR)
+    store = ticking(files, clock)
+    await made(store, limits)
+    clock.wall += HOUR
+    ticket = await granted(store, limits)
+    await store.release("key", ticket)
+    await store.finish("key", await granted(store, limits), Weights(5))
+    clock.wall -= HOUR
+    clock.wait(HOUR)
+    assert (await store.use("key", limits))["rpd"] == (1, 3)
+
+
+async def test_the_file_is_for_its_owner_alone_and_in_the_data_folder(tmp_path: Path):
+    store = Sqlite()
+    await made(store, Limits(rpm=1))
+    await store.aclose()
+    path = paths.data_dir() / "quotas.db"
+    assert path.is_relative_to(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sorted(os.listdir(path.parent)) == ["quotas.db"]
+
+
+def spoil_header(path: Path) -> None:
+    """SQLite only reads a file whose header says that a later version wrote it."""
+    with path.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\x03")
+
+
+def spoil(statement: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with sqlite3.connect(path) as db:
+            db.execute(statement)
+        db.close()
+
+    return change
+
+
+def fill_with(content: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(content) and None
+
+
+FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no database": (fill_with(b"what is this?" * 100), "file is not a database; delete the file"),
+    "cut": (lambda path: os.truncate(path, 3000), "delete the file"),
+    "another version": (spoil("PRAGMA user_version = 99"), "format 99"),
+    "nonsense": (spoil("UPDATE accounts SET state = '[1]'"), "its contents are damaged"),
+    "read-only": (spoil_header, "must be writable"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "a folder that you can write"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_file_that_cannot_be_used_is_told_once_and_never_lets_everything_through(files: Place, fault: str):
+    limits = Limits(rpm=3)
+    first = files.store()
+    await made(first, limits)
+    await first.aclose()
+    change, message = FAULTS[fault]
+    path = Path(first._ledger.where.removeprefix("quotas in ")) if isinstance(first, Sqlite) else Path()
+    change(path)
+    store = files.store()
+    assert await fill(store, limits) == 3
+    assert len(files.told) == 1
+    assert message in files.told[0]
+    assert "quotas.db" in files.told[0]
+    assert (await store.use("key", limits))["rpm"] == (3, 3)
