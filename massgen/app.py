@@ -18,6 +18,7 @@ from massgen.config import Config, OrchestratorConfig, TimeoutSettings
 from massgen.coordination import Rules
 from massgen.errors import Exit, UsageError
 from massgen.events import Asked, Member
+from massgen.limits import keeping
 from massgen.loading import Loaded, environment, load, parse
 from massgen.log import Log, Sink, redactor
 from massgen.messages import Media
@@ -54,7 +55,7 @@ class Result:
     cost: float | None = None
     """US dollars, of the calls whose price is known; None if none is."""
     notes: Sequence[str] = field(default_factory=tuple[str, ...])
-    """What went wrong beside the run: displays and exports that were dropped."""
+    """What happened beside the run: displays and exports that were dropped, what replies taught about rate limits."""
     votes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Agent -> the counted votes for its answer, most first."""
     agents: Sequence[Member] = field(default_factory=tuple[Member, ...])
@@ -96,7 +97,9 @@ async def arun(
     loaded = resolve(config, profile)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(HttpPool())
-        team = await stack.enter_async_context(build(loaded.config, environment(), pool, progress))
+        env, lessons = environment(), list[str]()
+        limit = await stack.enter_async_context(keeping(loaded, env, lessons.append))
+        team = await stack.enter_async_context(build(loaded.config, env, pool, progress, limit))
         folder = sessions.create(session_dir)
         path = folder / sessions.LOG_NAME
         log = stack.enter_context(Log(path, redact=redactor([*loaded.secrets, *team.secrets])))
@@ -104,7 +107,7 @@ async def arun(
         began = time.monotonic()
         state = await orchestrator.run(Asked(text, team.roster, (*media, *images), loaded.source))
         seconds = round(time.monotonic() - began, 3)
-    return _result(state, folder, orchestrator.notes, seconds)
+    return _result(state, folder, [*orchestrator.notes, *lessons], seconds)
 
 
 def check_question(question: str) -> None:

@@ -209,6 +209,8 @@ class Config(Section):
     """Whether calls wait for their provider's limits. `null`: wherever massgen or `rate_limits` knows the provider."""
     rate_limits: Annotated[RateLimits | str | None, OrPath(RateLimits)] = None
     """What your account allows: by provider's type, then by model's name, pattern or `default`. Or the path of a file that says so, from this file's folder."""
+    rate_limit_store: Annotated[str, Field(pattern=r"^(|process|machine|(redis|rediss|unix)://\S+)$")] = ""
+    """Where it is counted what is used: `process`, `machine` (a file that all processes share), or a server for several hosts, `redis://HOST`. Empty: by `machine` where a day or money is limited, else by `process`."""
 
     @property
     def named_agents(self) -> dict[str, AgentConfig]:

@@ -23,10 +23,11 @@ from massgen.events import (
     TurnFailed,
     Voted,
     VotingOpened,
+    Waited,
 )
 from massgen.log import Sink
-from massgen.messages import Chunk
-from massgen.view import View, duration, line, summary
+from massgen.messages import Chunk, Waiting
+from massgen.view import View, duration, line, summary, waiting
 
 T = TypeVar("T")
 Mode: TypeAlias = Literal["auto", "plain", "verbose", "none"]
@@ -129,6 +130,12 @@ class PlainView(NoView):
         if text:
             self._say(text)
 
+    def delta(self, agent: str, chunk: Chunk) -> None:
+        if isinstance(chunk, Waiting):
+            self._view.delta(agent, chunk)
+            if (lane := self._view.lanes.get(agent)) and lane.waits:
+                self._say(f"{agent} is {waiting(lane.waits)}")
+
     def __exit__(self, *_: object) -> None:
         for text in summary(self._view, self._clock(), self._session):
             self._say(text)
@@ -149,7 +156,7 @@ def told(fact: Fact, view: View) -> str:
             return f"chosen: {view.winner} ({_margin(fact)})"
         case Stopped(why):
             return "" if why == "answered" else f"stopped: {why}"
-        case TurnBegan() | Informed() | Said() | Spent():
+        case TurnBegan() | Informed() | Said() | Spent() | Waited():
             return ""
         case _:
             return f"{fact.agent} {did}" if (did := _did(fact, view)) else ""
@@ -166,6 +173,8 @@ def detail(fact: Fact) -> str:
         case Said(agent, _, message):
             calls = (f"{call.name} {call.arguments}" for call in message.tool_calls)
             return f"{agent} said: {line(' '.join(filter(None, [message.text, *calls])), WIDEST)}"
+        case Waited():
+            return f"{fact.agent} waited {duration(fact.seconds)} for {line(fact.dimension, 60)}"
         case Spent():
             used = f"{fact.input_tokens:,} tokens in, {fact.output_tokens:,} out, {duration(fact.seconds)}"
             return f"{fact.agent} called {line(fact.model, 80)}: {used}{'' if fact.cost is None else f', ${fact.cost:.4f}'}"

@@ -10,8 +10,8 @@ MassgenError            1   no answer
 └── ProtocolError       1   a model's replies held no usable act
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -89,6 +89,15 @@ class LocalModelError(MassgenError):
     exit_code = Exit.USAGE
 
 
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A response that was an error, for those who read more from it than words; of the body at most its beginning."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
 class BackendError(MassgenError):
     """A model call failed. `transient`: the same call may succeed later, not before `retry_after` seconds."""
 
@@ -100,9 +109,10 @@ class BackendError(MassgenError):
         fix: str = "",
         transient: bool = False,
         retry_after: float | None = None,
+        reply: HttpReply | None = None,
     ) -> None:
         super().__init__(what, where=where, fix=fix)
-        self.transient, self.retry_after = transient, retry_after
+        self.transient, self.retry_after, self.reply = transient, retry_after, reply
 
 
 class QuotaError(BackendError):

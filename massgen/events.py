@@ -89,6 +89,19 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True)
+class Waited:
+    """A model call waited `seconds` for its provider's limits: `used` of `limit` was used. `dimension`: `rpm` and the like,
+    `pacing`, `cooldown`, `hold`, or a quota as the provider names it."""
+
+    agent: str
+    turn: int
+    dimension: str
+    used: float
+    limit: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reprompted:
     """A reply could not be accepted; the agent was told why and asked again."""
 
@@ -174,7 +187,7 @@ class Stopped:
 
 
 Fact: TypeAlias = (
-    Asked | TurnBegan | Informed | Said | Spent | Retried | Reprompted | Answered | Voted | TurnFailed
+    Asked | TurnBegan | Informed | Said | Spent | Retried | Waited | Reprompted | Answered | Voted | TurnFailed
     | VotingOpened | Chosen | Presented | Evaluated | Stopped
 )  # fmt: skip
 

@@ -192,7 +192,7 @@ class Gate(Generic[T]):
         try:
             with nullcontext() if self._pacer.has_capacity() else self._waiting("pacing", seconds, 1, 1):
                 await self._pacer.acquire()
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or whoever was told of the wait does not want it
             self.release(ticket)
             raise
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeAlias
 from aiolimiter import AsyncLimiter
 
 from massgen.books import Here, Outbox, There
-from massgen.errors import BackendError
+from massgen.errors import BackendError, HttpReply
 from massgen.feedback import learned
 from massgen.gates import Context, Counts, Gate, Wait
 from massgen.messages import Usage
@@ -178,6 +178,8 @@ def _read(reply: Reply, gate: Gate[Any], status: int) -> Feedback:
     match reply:
         case Feedback():
             return reply
+        case BackendError(reply=HttpReply() as said):
+            return learned(gate.dialect, said.status, said.headers, said.body)
         case BackendError():
             return Feedback(retry_after=reply.retry_after)
         case _:

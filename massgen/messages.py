@@ -118,7 +118,20 @@ class Finish:
     reason: str
 
 
-Chunk: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | Finish
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A call waits because `used` of `limit` is used: for `seconds`, so far as is known; once `over`, for that long.
+
+    `dimension`: `rpm` and the like, `pacing`, `cooldown`, `hold`, or a quota as its provider names it."""
+
+    dimension: str
+    seconds: float
+    used: float = 0.0
+    limit: float = 0.0
+    over: bool = False
+
+
+Chunk: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | Finish | Waiting
 
 
 @dataclass(slots=True)
@@ -141,7 +154,7 @@ class Reply:
             case Finish(reason):
                 self.finish = reason
             case _:
-                pass  # reasoning is shown, never sent back
+                pass  # reasoning and waits are shown, never sent back
 
     @property
     def message(self) -> Message:

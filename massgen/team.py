@@ -17,6 +17,7 @@ from massgen.backends.wire import CHAT
 from massgen.config import AgentConfig, BackendConfig, Config
 from massgen.errors import ConfigError
 from massgen.events import Member
+from massgen.limits import Wrap, unlimited
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being fetched, bytes done, bytes in all."""
@@ -37,12 +38,13 @@ class Team:
 
 @asynccontextmanager
 async def build(
-    config: Config, env: Mapping[str, str], pool: HttpPool, progress: Progress = quiet
+    config: Config, env: Mapping[str, str], pool: HttpPool, progress: Progress = quiet, limit: Wrap = unlimited
 ) -> AsyncGenerator[Team]:
-    """The team of `config`, ready to be asked; keys come from `env`. Leaving closes all it holds.
+    """The team of `config`, ready to be asked; keys come from `env`, and `limit` puts backends under their rate limits.
+    Leaving closes all it holds.
 
     Raises `ConfigError` for a missing key and `LocalModelError` where an embedded model is needed and cannot run."""
-    builder = _Builder(config, env, pool)
+    builder = _Builder(config, env, pool, limit)
     remote = builder.remote_agents()
     async with AsyncExitStack() as stack:
         agents = remote | await builder.local_agents(stack, progress)
@@ -53,9 +55,9 @@ async def build(
 
 
 class _Builder:
-    def __init__(self, config: Config, env: Mapping[str, str], pool: HttpPool) -> None:
+    def __init__(self, config: Config, env: Mapping[str, str], pool: HttpPool, limit: Wrap) -> None:
         self.secrets: list[str] = []
-        self._config, self._env, self._pool = config, env, pool
+        self._config, self._env, self._pool, self._limit = config, env, pool, limit
         self._models: dict[str, str] = {}
 
     @property
@@ -80,7 +82,8 @@ class _Builder:
     def _remote_agent(self, name: str, agent: AgentConfig) -> Agent:
         self._models[name] = agent.backend.model
         sensitivity = self._config.orchestrator.voting_sensitivity
-        return LoopAgent(name, self._backend(agent.backend), self._config.instructions(agent), sensitivity)
+        backend = self._limit(agent, self._backend(agent.backend))
+        return LoopAgent(name, backend, self._config.instructions(agent), sensitivity)
 
     async def local_agents(self, stack: AsyncExitStack, progress: Progress) -> dict[str, Agent]:
         """The agents that think here; each model is fetched if need be, and runs in one process for all its agents."""

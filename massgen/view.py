@@ -20,8 +20,10 @@ from massgen.events import (
     TurnBegan,
     TurnFailed,
     Voted,
+    Waited,
 )
-from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from massgen.messages import Chunk, ReasoningDelta, TextDelta, ToolCallDelta, Waiting
+from massgen.quotas import UNITS
 from massgen.state import State, apply
 
 KEEP = 4_000
@@ -31,6 +33,9 @@ Phase: TypeAlias = Literal["answering", "voting", "presenting", "done"]
 Mood: TypeAlias = Literal[
     "waiting", "thinking", "retrying", "answered", "voted", "presenting", "checking", "failed", "dropped", "done"
 ]
+
+WORTH_SHOWING = 1.0
+"""Seconds of waiting for a limit that are worth a word."""
 
 _UNSAFE = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]{,32}[ -/]?[@-~]|[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
@@ -67,6 +72,8 @@ class Use:
     cost: float = 0
     priced: int = 0
     """How many of the calls have a known cost."""
+    waited: float = 0
+    """Seconds that calls waited for rate limits."""
 
     def add(self, spent: Spent) -> None:
         self.calls += 1
@@ -91,6 +98,8 @@ class Lane:
     turn_tokens: int = 0
     """Output tokens of its last turn."""
     retry_at: float = 0
+    waits: Waiting | None = None
+    """What its call waits for now."""
     note: str = ""
     """The cause of the retry or of the failure."""
     failure: Failure = "error"
@@ -102,7 +111,7 @@ class Lane:
     def begin(self, at: float) -> None:
         self.text, self.settled, self.note = "", False, ""
         self.began, self.took, self.turn_tokens, self.retry_at = at, None, 0, 0
-        self._kind = None
+        self._kind, self.waits = None, None
 
     def settle(self, text: str, at: float) -> None:
         self.text, self.settled, self.took, self.retry_at = safe(text[:KEEP])[:KEEP], True, at - self.began, 0
@@ -156,7 +165,7 @@ class View:
                 self.lanes = {member.id: Lane(line(member.model, 80)) for member in roster}
             case TurnBegan(agent):
                 self.lanes[agent].begin(at)
-            case Said() | Spent() | Retried() | Reprompted():
+            case Said() | Spent() | Retried() | Waited() | Reprompted():
                 self._heard(self.lanes[fact.agent], fact, at)
             case Stopped():
                 self.ended = at
@@ -167,13 +176,15 @@ class View:
 
     def delta(self, agent: str, chunk: Chunk) -> None:
         match chunk:
+            case Waiting() if agent in self.lanes:
+                self.lanes[agent].waits = None if chunk.over or 0 < chunk.seconds < WORTH_SHOWING else chunk
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 if (lane := self.lanes.get(agent)) and not lane.settled:
                     lane.hear(chunk)
-            case Usage() | Finish():
+            case _:
                 pass
 
-    def _heard(self, lane: Lane, fact: Said | Spent | Retried | Reprompted, at: float) -> None:
+    def _heard(self, lane: Lane, fact: Said | Spent | Retried | Waited | Reprompted, at: float) -> None:
         match fact:
             case Said(_, _, message):
                 lane.text = safe(message.text[-KEEP:])[-KEEP:] or lane.text
@@ -183,6 +194,8 @@ class View:
                 self.use.add(fact)
             case Retried(_, _, cause, delay):
                 lane.retry_at, lane.note = at + delay, line(cause)
+            case Waited():
+                self.use.waited += fact.seconds
             case Reprompted(_, _, why):
                 lane.note = line(why)
 
@@ -255,6 +268,8 @@ class View:
                 return f"{mood}: {lane.note}"
             case "voted":
                 return f"voted for {self.author(seat.vote or 0)}"
+            case "thinking" | "presenting" | "checking" if lane.waits:
+                return waiting(lane.waits)
             case "thinking" | "presenting" | "checking":
                 return f"{mood} {duration(int(max(0, now - lane.began)))}"
             case _:
@@ -277,6 +292,14 @@ def money(use: Use) -> str:
     return f"${use.cost:.{2 if use.cost >= 1 else 4}f}{'+' if use.priced < use.calls else ''}"
 
 
+def waiting(wait: Waiting) -> str:
+    """What a call waits for, in a phrase."""
+    how_long = f" {duration(max(1, round(wait.seconds)))}" if wait.seconds else ""
+    used = f" {wait.used:,.6g}/{wait.limit:,.6g}" if wait.limit else ""
+    name = line(wait.dimension, 60)
+    return f"waiting{how_long} for {name.upper() if name in UNITS else name}{used}"
+
+
 def summary(view: View, now: float, session: str = "") -> tuple[str, str]:
     """The two lines that remain after a run: how it ended, and what it took."""
     state, use = view.state, view.use
@@ -291,6 +314,7 @@ def summary(view: View, now: float, session: str = "") -> tuple[str, str]:
         f"{use.calls} model call{'s' * (use.calls != 1)}",
         f"{use.input_tokens:,} tokens in, {use.output_tokens:,} out",
         *filter(None, [money(use)]),
+        *([f"{duration(use.waited)} waited for rate limits"] if use.waited >= WORTH_SHOWING else []),
         duration(view.elapsed(now) if view.lanes else 0.0),
         *([f"session {line(session)}"] if session else []),
     ]

@@ -4,14 +4,15 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 
 from massgen.agents import Turn
 from massgen.backends import Backend, Request
 from massgen.errors import BackendError
-from massgen.events import Retried, Said, Spent
-from massgen.messages import Reply
+from massgen.events import Retried, Said, Spent, Waited
+from massgen.messages import Reply, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ async def call(backend: Backend, request: Request, turn: Turn, retry: Retry) -> 
 
 async def _attempt(backend: Backend, request: Request, turn: Turn) -> Reply:
     reply, began = Reply(), monotonic()
-    async with aclosing(backend.stream(request)) as chunks:
+    async with aclosing(backend.stream(replace(request, waits=partial(_waits, turn)))) as chunks:
         async for chunk in chunks:
             reply.add(chunk)
             turn.show(chunk)
@@ -61,3 +62,9 @@ async def _attempt(backend: Backend, request: Request, turn: Turn) -> Reply:
         Spent(turn.agent, turn.seq, backend.model, usage.input_tokens, usage.output_tokens, usage.cost, seconds)
     )
     return reply
+
+
+def _waits(turn: Turn, wait: Waiting) -> None:
+    turn.show(wait)
+    if wait.over:
+        turn.record(Waited(turn.agent, turn.seq, wait.dimension, wait.used, wait.limit, round(wait.seconds, 3)))

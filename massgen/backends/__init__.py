@@ -1,10 +1,10 @@
 """What a model is to the rest of massgen: a `Backend` that streams the reply to a `Request` in chunks."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from massgen.messages import Chunk, Message
+from massgen.messages import Chunk, Message, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,10 @@ class Request:
     tools: Sequence[Tool] = ()
     schema: Mapping[str, Any] | None = None
     """A JSON Schema that the reply's text must follow (constrained decoding), where the server can."""
+    accepted: Callable[[Mapping[str, str]], None] = field(default=lambda headers: None, compare=False)
+    """Called with the response's headers, once they say that the call was accepted."""
+    waits: Callable[[Waiting], None] = field(default=lambda wait: None, compare=False)
+    """Called when the call has to wait for its provider's limits, and when it need not any longer."""
 
 
 class Backend(Protocol):

@@ -76,6 +76,7 @@ class ChatCompletions:
             self._sent("POST", self._wire.path, body) as response,
             aclosing(_batches(response, decoder, self._wire.holds)) as batches,
         ):
+            request.accepted(response.headers)
             async for events in batches:
                 for chunk in self._chunks(events, decoder):
                     if ours is None or ours.keeps(chunk):

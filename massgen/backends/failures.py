@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from massgen.backends.sse import is_object
-from massgen.errors import BackendError
+from massgen.errors import BackendError, HttpReply
 
 MAX_TEXT = 300
 """Characters of a server's words that are worth showing."""
@@ -49,10 +49,16 @@ class Caller:
     """Where keys are made, if known."""
 
     def error(
-        self, what: str, *, fix: str = "", transient: bool = False, retry_after: float | None = None
+        self,
+        what: str,
+        *,
+        fix: str = "",
+        transient: bool = False,
+        retry_after: float | None = None,
+        reply: HttpReply | None = None,
     ) -> BackendError:
         where = f"{self.model} at {self.base_url}" if self.model else self.base_url
-        return BackendError(what, where=where, fix=fix, transient=transient, retry_after=retry_after)
+        return BackendError(what, where=where, fix=fix, transient=transient, retry_after=retry_after, reply=reply)
 
     def line(self, text: str) -> str:
         """`text` on one line, bounded, without the key."""
@@ -76,6 +82,7 @@ class Caller:
             fix="" if transient else _SHORTEN if too_long else self._fix(402 if spent else status, body),
             transient=transient,
             retry_after=_first(retry_after(headers, time.time()), delay) if transient else None,
+            reply=HttpReply(status, headers, body[: 2**16]),
         )
 
     def _fix(self, status: int, body: bytes) -> str:

@@ -97,6 +97,7 @@ class Gateway:
         litellm = await _loaded()
         _open_gateways.setdefault(asyncio.get_running_loop(), set()).add(self)
         stream = await self._guarded(litellm.acompletion(**self._arguments(request)))
+        request.accepted(getattr(stream, "_response_headers", None) or {})
         usage, finish = None, Finish("stop")
         ours = Offered(frozenset(tool.name for tool in request.tools) if "tools" in self._settings else None)
         try:
