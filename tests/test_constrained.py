@@ -1,16 +1,21 @@
 """Tools by JSON, against the simulator and jsonschema."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from massgen.backends import Request, Tool
+from massgen.backends import Backend, Request, Tool
 from massgen.backends.chat_completions import ChatCompletions, HttpPool
 from massgen.backends.constrained import Constrained, constrain, schema_of
+from massgen.backends.gateway import Gateway
+from massgen.backends.local import Local
+from massgen.backends.local_server import LocalServer
+from massgen.backends.responses import RESPONSES
 from massgen.errors import BackendError
 from massgen.messages import (
     Finish,
@@ -27,6 +32,7 @@ from massgen.messages import (
     user,
 )
 from massgen.testing import ScriptedBackend, calls, check_backend
+from tests.conftest import SMALLEST
 from tests.providers import Policy, Simulator, Team, say
 
 CONTENT = {"type": "object", "properties": {"content": {"type": "string", "maxLength": 50}}}
@@ -38,7 +44,7 @@ ASK = user("Why is the sky blue?")
 
 
 @asynccontextmanager
-async def model_of(policy: Policy) -> AsyncIterator[tuple[Constrained, Simulator]]:
+async def model_of(policy: Policy) -> AsyncGenerator[tuple[Constrained, Simulator]]:
     async with Simulator(policy) as simulator, HttpPool() as pool:
         yield Constrained(ChatCompletions(pool, base_url=simulator.base_url, model="m")), simulator
 
@@ -78,6 +84,66 @@ async def test_a_team_answers_and_votes_without_tools() -> None:
     assert all("tools" not in record.body for record in simulator.calls)
 
 
+Serving = Callable[[Simulator, HttpPool], Backend]
+WIRES: dict[str, Serving] = {
+    "chat completions": lambda sim, pool: ChatCompletions(pool, base_url=sim.base_url, model="m"),
+    "Responses": lambda sim, pool: ChatCompletions(pool, base_url=sim.base_url, model="m", api_key="k", wire=RESPONSES),
+    "Anthropic": lambda sim, _: Gateway("anthropic/claude-sonnet-4-5", api_key="k", base_url=sim.url),
+    "Gemini": lambda sim, _: Gateway("gemini/gemini-3-flash-preview", api_key="k", base_url=sim.address("gemini")),
+    "Azure": lambda sim, _: Gateway("azure/gpt-5-mini", api_key="k", base_url=sim.url),
+}
+
+
+@pytest.mark.timeout(60)  # importing litellm takes seconds
+@pytest.mark.filterwarnings("ignore:Accessing the '.*' attribute on the instance is deprecated")
+@pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier")
+@pytest.mark.parametrize("wire", WIRES)
+async def test_every_provider_takes_the_schema_whole_and_a_team_acts_by_it(wire: str) -> None:
+    async with Simulator(Team()) as simulator, HttpPool() as pool:
+        backend = Constrained(WIRES[wire](simulator, pool))
+        acts: list[ToolCall] = []
+        for _ in range(2):
+            reply = Reply()
+            async for chunk in backend.stream(Request([ASK], BOTH)):
+                reply.add(chunk)
+            acts += reply.message.tool_calls
+        await backend.aclose()
+        taken = simulator.calls[0].call
+    assert [act.name for act in acts] == ["new_answer", "vote"]
+    assert json.loads(acts[1].arguments) == {"reason": "It is right.", "agent_id": "agent1"}
+    assert taken
+    assert taken.schema
+    forms = taken.schema["properties"]["call"]["anyOf"]
+    assert [form["properties"]["tool"]["enum"] for form in forms] == [["new_answer"], ["vote"]]
+
+
+@pytest.mark.local_model
+@pytest.mark.timeout(120)
+async def test_a_local_model_is_held_to_the_forms(model: Path) -> None:
+    server = LocalServer(model)
+    try:
+        async with HttpPool() as pool:
+            backend = Constrained(Local(server, pool, SMALLEST, seed=1))
+            reply = Reply()
+            async for chunk in backend.stream(Request([user("What is the capital of France?")], BOTH)):
+                reply.add(chunk)
+    finally:
+        await server.aclose()
+    (act,) = reply.message.tool_calls
+    jsonschema.validate(json.loads(act.arguments), {tool.name: tool.parameters for tool in BOTH}[act.name])
+
+
+async def test_a_choice_at_the_root_would_be_refused_as_openai_does() -> None:
+    form: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    async with Simulator(Team()) as simulator, HttpPool() as pool:
+        for wire in ("chat completions", "Responses"):
+            backend = WIRES[wire](simulator, pool)
+            with pytest.raises(
+                BackendError, match="schema must be a JSON Schema of 'type: \"object\"', got 'type: \"None\"'"
+            ):
+                _ = [chunk async for chunk in backend.stream(Request([ASK], schema={"anyOf": [form]}))]
+
+
 async def test_the_request_names_the_forms_and_carries_their_schema() -> None:
     async with model_of(Team()) as (backend, simulator):
         _ = [chunk async for chunk in backend.stream(Request([system("Be brief."), ASK], BOTH))]
@@ -86,8 +152,8 @@ async def test_the_request_names_the_forms_and_carries_their_schema() -> None:
     assert body["messages"][0]["content"] == "Be brief."
     assert body["messages"][1]["content"] == (
         "Why is the sky blue?\n\nReply with one JSON object and nothing else, in one of these forms:\n"
-        '{"tool": "new_answer", "content": <string>} - Give an answer.\n'
-        '{"tool": "vote", "reason": <string>, "agent_id": "agent1" or "agent2"} - Vote.'
+        '{"call": {"tool": "new_answer", "content": <string>}} - Give an answer.\n'
+        '{"call": {"tool": "vote", "reason": <string>, "agent_id": "agent1" or "agent2"}} - Vote.'
     )
 
 
@@ -106,6 +172,8 @@ async def test_without_tools_text_streams_as_it_comes() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        '{"call": {"tool": "vote", "reason": "r", "agent_id": "agent1"}}',
+        '```json\n{"call": {"tool": "vote", "reason": "r", "agent_id": "agent1"}}\n```',
         '{"tool": "vote", "reason": "r", "agent_id": "agent1"}',
         ' \n{"tool": "vote", "reason": "r", "agent_id": "agent1"}\n',
         '```json\n{"tool": "vote", "reason": "r", "agent_id": "agent1"}\n```',
@@ -132,12 +200,26 @@ async def test_a_raw_line_break_inside_a_string_is_accepted() -> None:
         '```json\n{"tool": "vote"}\n```\nor\n```json\n{"tool": "vote"}\n```',
         '{"tool": "rm", "path": "/"}',
         '{"tool": ["vote"]}',
+        '{"call": "vote"}',
+        '{"call": {"tool": "vote", "reason": "r", "agent_id": "agent1"}, "reason": "r"}',
         '{"reason": "r", "agent_id": "agent1"}',
         '"vote"',
         '{"tool": "vote"',
         "[" * 100_000,
     ],
-    ids=["in prose", "fence after prose", "two fences", "unknown", "list", "unnamed", "string", "cut", "deep"],
+    ids=[
+        "in prose",
+        "fence after prose",
+        "two fences",
+        "unknown",
+        "list",
+        "no form",
+        "beside",
+        "unnamed",
+        "string",
+        "cut",
+        "deep",
+    ],
 )
 async def test_everything_else_stays_text(text: str) -> None:
     reply = await reply_to(text, *BOTH)
@@ -155,30 +237,37 @@ async def test_native_calls_of_a_model_that_makes_them_anyway_pass() -> None:
     assert chunks == calls("vote", reason="r")
 
 
-def test_one_tool_is_one_form_and_several_are_alternatives() -> None:
+def test_one_tool_is_one_form_and_several_are_alternatives_inside_an_object() -> None:
     vote = schema_of([VOTE])
-    assert [*vote["properties"]] == ["tool", "reason", "agent_id"]
-    jsonschema.validate({"tool": "vote", "reason": "r", "agent_id": "agent2"}, vote)
-    for wrong in ({"tool": "vote", "reason": "r"}, {"tool": "vote", "reason": "r", "agent_id": "agent2", "x": 1}):
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(wrong, schema_of(BOTH))
-    jsonschema.validate({"tool": "new_answer", "content": "c"}, schema_of(BOTH))
-    assert schema_of(BOTH)["anyOf"][0]["properties"]["content"]["maxLength"] == 50
+    assert [*vote["properties"]["call"]["properties"]] == ["tool", "reason", "agent_id"]
+    right = {"tool": "vote", "reason": "r", "agent_id": "agent2"}
+    for schema in (vote, schema_of(BOTH)):
+        jsonschema.validate({"call": right}, schema)
+        for wrong in (
+            right,
+            {"call": {"tool": "vote", "reason": "r"}},
+            {"call": {**right, "x": 1}},
+            {"call": right, "x": 1},
+        ):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate(wrong, schema)
+    jsonschema.validate({"call": {"tool": "new_answer", "content": "c"}}, schema_of(BOTH))
+    assert schema_of(BOTH)["properties"]["call"]["anyOf"][0]["properties"]["content"]["maxLength"] == 50
 
 
 def test_definitions_that_a_tool_refers_to_stay_reachable() -> None:
     step = {"type": "object", "properties": {"text": {"type": "string"}}}
     given = {"properties": {"steps": {"type": "array", "items": {"$ref": "#/$defs/Step"}}}, "$defs": {"Step": step}}
     schema = schema_of([Tool("plan", "", given), VOTE])
-    jsonschema.validate({"tool": "plan", "steps": [{"text": "a"}]}, schema)
+    jsonschema.validate({"call": {"tool": "plan", "steps": [{"text": "a"}]}}, schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"tool": "plan", "steps": ["a"]}, schema)
+        jsonschema.validate({"call": {"tool": "plan", "steps": ["a"]}}, schema)
 
 
 def test_a_tool_without_parameters_has_a_form_too() -> None:
     request = constrain(Request([ASK], [Tool("stop", "", {}), Tool("odd", "", {"properties": {"a": True}})]))
-    assert '{"tool": "stop"} - ' in request.messages[0].text
-    assert '{"tool": "odd", "a": <value>} - ' in request.messages[0].text
+    assert '{"call": {"tool": "stop"}} - ' in request.messages[0].text
+    assert '{"call": {"tool": "odd", "a": <value>}} - ' in request.messages[0].text
 
 
 def test_a_parameter_with_the_reserved_name_is_an_error() -> None:
@@ -197,7 +286,7 @@ def test_the_history_shows_calls_as_json_and_results_as_words_of_the_user() -> N
     ]
     messages = constrain(Request(history)).messages
     assert [message.role for message in messages] == ["user", "assistant", "user"]
-    assert messages[1].text == 'Let me see.\n{"tool": "search", "q": "é"}\n{oops'
+    assert messages[1].text == 'Let me see.\n{"call": {"tool": "search", "q": "é"}}\n{oops'
     assert messages[2].text == "Result of search:\nRayleigh\n\nvote failed:\nnot JSON\n\nGo on."
 
 

@@ -25,7 +25,9 @@ INSTALLING = [fence for page in (ROOT / "README.md", *(ROOT / "handbook").rglob(
 
 
 def test_the_pages_install_massgen() -> None:
-    assert {"README.md", "handbook/start/install.md"} <= {str(fence.page.relative_to(ROOT)) for fence in INSTALLING}
+    assert {"README.md", "handbook/start/install.md"} <= {
+        fence.page.relative_to(ROOT).as_posix() for fence in INSTALLING
+    }
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,13 @@ def test_the_home_page_shows_the_product_at_work_before_any_script_runs(built: P
     assert "<summary>The recording as text</summary>" in home
 
 
+def test_only_what_is_typed_is_coloured_as_a_command(built: Path) -> None:
+    page = (built / "start/first-key/index.html").read_text("utf-8")
+    prompts = re.findall(r'<span class="gp">([^<]*)</span>', page)
+    assert len(prompts) >= 5
+    assert {*prompts} == {"$ "}
+
+
 def dead(site: Path) -> list[Problem]:
     report = links.followed(site)
     assert report["successful"] > 20 * len(pages())

@@ -13,6 +13,7 @@ from typing import Any
 import pyte
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
+from pygments.lexers.shell import BashSessionLexer
 
 DIAGRAMS = Path(__file__).parent / "diagrams"
 """One SVG a diagram, named by its source; `python -m tests.browser.diagrams` draws them."""
@@ -32,6 +33,9 @@ _TABLE = re.compile(r"<table>(.*?)</table>", re.DOTALL)
 _DIAGRAM = re.compile(r'<pre class="diagram"><code>(.*?)</code></pre>', re.DOTALL)
 _LINK = r'\s*<link rel="stylesheet" href="[^"]*/{}[^"]*">'
 _RULE = re.compile(r"([^{}@;]+)(\{[^{}]*\})")
+
+
+BashSessionLexer._ps1rgx = re.compile(r"^(\$ )(.*\n?)")  # in pygments' own, a comment in an output is root's prompt
 
 
 class Notebook(File):

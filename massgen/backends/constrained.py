@@ -33,6 +33,8 @@ from massgen.messages import (
 
 KEY = "tool"
 """The property that names the tool."""
+WRAPPER = "call"
+"""The property that holds the call: OpenAI refuses a schema whose root is a choice between objects, and is none."""
 
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
 
@@ -88,7 +90,7 @@ def constrain(request: Request) -> Request:
 def schema_of(tools: Sequence[Tool]) -> dict[str, Any]:
     """The schema of a reply that calls one of `tools`. The properties keep their order: models reason as they write."""
     forms = [_form(tool) for tool in tools]
-    schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
+    schema = _closed({WRAPPER: forms[0] if len(forms) == 1 else {"anyOf": forms}})
     shared = {name: rule for tool in tools for name, rule in tool.parameters.get("$defs", {}).items()}
     return {**schema, "$defs": shared} if shared else schema
 
@@ -100,7 +102,12 @@ def _form(tool: Tool) -> dict[str, Any]:
             f"the tool {tool.name!r} has a parameter {KEY!r}, which `tool_calling: json` needs for itself",
             fix="Use `tool_calling: native` for this agent, or leave the tool out.",
         )
-    properties = {KEY: {"const": tool.name}, **given}
+    # Not `const`: OpenAI wants a type beside it, and litellm loses it on the way to Gemini.
+    return _closed({KEY: {"type": "string", "enum": [tool.name]}, **given})
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object with all of `properties` and no other."""
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
@@ -113,7 +120,8 @@ def _example(tool: Tool) -> str:
     """The form of a call, values replaced by what may stand there."""
     rules: Mapping[str, Any] = tool.parameters.get("properties", {})
     values = ", ".join(f"{json.dumps(name)}: {_value(rule)}" for name, rule in rules.items())
-    return f"{{{json.dumps(KEY)}: {json.dumps(tool.name)}{', ' if values else ''}{values}}}"
+    form = f"{{{json.dumps(KEY)}: {json.dumps(tool.name)}{', ' if values else ''}{values}}}"
+    return f"{{{json.dumps(WRAPPER)}: {form}}}"
 
 
 def _value(rule: Any) -> str:
@@ -125,13 +133,16 @@ def _value(rule: Any) -> str:
 def read_call(text: str, names: set[str]) -> ToolCallDelta | None:
     """The call that `text` is: one JSON object, as a whole or in one code fence, that names one of `names`.
 
-    A call quoted in other text is not one. Line breaks inside strings, which small models write, are accepted.
+    Where no schema is enforced it may stand without its wrapper. A call quoted in other text is not one. Line breaks inside
+    strings, which small models write, are accepted.
     """
     fenced = _FENCED.fullmatch(text.strip())
     try:
         value = json.loads(fenced[1] if fenced else text, strict=False)
     except (ValueError, RecursionError):
         return None
+    if is_object(value) and [*value] == [WRAPPER]:
+        value = value[WRAPPER]
     if not is_object(value):
         return None
     name = value.pop(KEY, None)
@@ -165,7 +176,7 @@ def _plain_part(part: Part, names: Mapping[str, str], *, first: bool) -> Part:
 
 def _written(call: ToolCall) -> str:
     try:
-        return json.dumps({KEY: call.name, **parse_arguments(call)}, ensure_ascii=False)
+        return json.dumps({WRAPPER: {KEY: call.name, **parse_arguments(call)}}, ensure_ascii=False)
     except ValueError:
         return call.arguments
 

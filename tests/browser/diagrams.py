@@ -39,6 +39,15 @@ THEME = {
 }
 
 
+COVERED = """() => {
+  const labels = [...document.querySelectorAll(".edgeLabel foreignObject, .node foreignObject")]
+  const places = labels.map(each => each.getBoundingClientRect()).filter(each => each.width > 2)
+  return places.some((one, place) => places.slice(place + 1).some(other =>
+    one.left < other.right - 1 && other.left < one.right - 1 && one.top < other.bottom - 1 && other.top < one.bottom - 1))
+}"""
+"""Whether a label of the drawing on the page covers another."""
+
+
 def diagrams(folder: Path = ROOT / "handbook") -> dict[str, Fence]:
     """Name of the drawing -> its fence, of every diagram of the handbook."""
     found = [fence for page in sorted(folder.rglob("*.md")) for fence in fences(page)]
@@ -46,10 +55,13 @@ def diagrams(folder: Path = ROOT / "handbook") -> dict[str, Fence]:
 
 
 def broken(page: Page, wanted: Mapping[str, Fence]) -> Iterator[Problem]:
-    """Each diagram that mermaid cannot read."""
+    """Each diagram that mermaid cannot read, or not draw so that all of it can be read."""
     for name, fence in wanted.items():
         try:
-            draw(page, {name: fence.body})
+            page.set_content(draw(page, {name: fence.body})[name])
+            if page.evaluate(COVERED):
+                what = "one label covers another"
+                yield Problem(fence.where, "diagram", what, "Say it in a note, or shorter; then: make docs-update")
         except Error as error:
             what = " ".join(error.message.removeprefix("Page.evaluate: ").split("\n    at ")[0].split())
             yield Problem(fence.where, "diagram", what, "Mend the diagram, then: make docs-update")

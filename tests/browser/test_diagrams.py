@@ -44,6 +44,15 @@ def test_a_diagram_that_cannot_be_read_is_told_with_its_place_and_remedy(page: P
     assert "make docs-update" in problem.fix
 
 
+def test_a_label_that_covers_another_is_told(page: Page, tmp_path: Path) -> None:
+    loop = "Voting --> Voting: a new answer voids the votes that did not see it"
+    on = "Voting --> Presenting: every vote counts (consensus), or the rest cannot change the winner (decided)"
+    (tmp_path / "page.md").write_text(
+        f"```mermaid\nstateDiagram-v2\n  {loop}\n  {on}\n  Presenting --> First: back\n```\n"
+    )
+    assert [problem.what for problem in broken(page, diagrams(tmp_path))] == ["one label covers another"]
+
+
 def test_a_missing_drawing_and_one_that_no_page_has_are_told(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("```mermaid\nflowchart LR\n  a --> b\n```\n")
     (tmp_path / "0123.svg").write_text("<svg/>")

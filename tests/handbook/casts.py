@@ -35,8 +35,8 @@ FOLDER = Path(__file__).parents[2] / "handbook" / "assets" / "casts"
 SIZES = {"team.cast": (92, 16), "team-narrow.cast": (46, 20)}
 """File -> columns and rows. The handbook shows the narrow one on narrow screens."""
 
-QUESTION = "A bat and a ball cost 1.10 euros. The bat costs 1 euro more. How much is the ball?"
-COMMAND = f'massgen --config team.yaml "{QUESTION}"'
+QUESTION = "A bat and a ball cost 1.10 euros. The bat costs 1 more. How much is the ball?"
+COMMAND = f'massgen "{QUESTION}"'
 FRAME, KEY, WORD = 0.25, 0.03, 0.2
 """Seconds from one frame, typed letter, streamed word to the next."""
 
@@ -92,7 +92,9 @@ def _called(name: str, **arguments: str) -> Iterator[Chunk]:
 class Followed:
     """Everything a display is told of a run, each with its second."""
 
-    told: list[tuple[float, Recorded | tuple[str, Chunk]]] = field(default_factory=list)
+    told: list[tuple[float, Recorded | tuple[str, Chunk]]] = field(
+        default_factory=list[tuple[float, Recorded | tuple[str, Chunk]]]
+    )
 
     def fact(self, recorded: Recorded) -> None:
         self.told.append((asyncio.get_running_loop().time(), recorded))
@@ -125,7 +127,7 @@ class Tape:
     width: int
     height: int
     now: float = 0.0
-    events: list[tuple[float, str, str]] = field(default_factory=list)
+    events: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
 
     def write(self, text: str, after: float = 0.0) -> None:
         self.now = round(self.now + after, 3)

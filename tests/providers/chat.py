@@ -29,10 +29,23 @@ def parse(asked: Asked) -> Call:
         key=asked.key,
         messages=tuple(body["messages"]),
         tools={function["name"]: function.get("parameters", {}) for function in functions},
-        schema=(body.get("response_format") or {}).get("json_schema", {}).get("schema"),
+        schema=_schema((body.get("response_format") or {}).get("json_schema") or {}),
         stream=stream,
         include_usage=bool((options or {}).get("include_usage")),
     )
+
+
+def _schema(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A strict one is an object: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas"""
+    schema: Mapping[str, Any] | None = form.get("schema")
+    kind = schema and schema.get("type")
+    need(kind == "object" or not form.get("strict"), NO_OBJECT.format(form.get("name"), kind))
+    return schema
+
+
+NO_OBJECT = (
+    "Invalid schema for response_format '{}': schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{}\"'."
+)
 
 
 def _check(messages: list[Mapping[str, Any]]) -> None:

@@ -200,14 +200,15 @@ class Team:
     answered: set[tuple[str, str]] = field(default_factory=set)
 
     def __call__(self, asked: Call) -> Reply:
-        offered = asked.tools or _forms(asked.schema)
+        wrapper, rule = _unwrapped(asked.schema or {})
+        offered = asked.tools or _forms(rule)
         if not offered:
             return say(self.final)
         name = self._choice(asked, offered)
         arguments = fill(offered[name], self._wishes(asked))
         if asked.tools:
             return call(name, **arguments)
-        return say(json.dumps(arguments))
+        return say(json.dumps({wrapper: arguments} if wrapper else arguments))
 
     def _choice(self, asked: Call, offered: Mapping[str, Mapping[str, Any]]) -> str:
         first = asked.agent not in self.answered
@@ -222,10 +223,19 @@ class Team:
         return {**wishes, "agent_id": label} if label else wishes
 
 
-def _forms(schema: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
+def _unwrapped(schema: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The one property in which a schema holds its alternatives, and these; without one, no name and the schema itself."""
+    match [*schema.get("properties", {}).items()]:
+        case [(str(name), {"anyOf": _} | {"properties": _} as rule)]:
+            return name, rule
+        case _:
+            return "", schema
+
+
+def _forms(schema: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """The alternatives of a schema whose objects name their tool in `tool`, which can have no other value."""
     found: dict[str, Mapping[str, Any]] = {}
-    for form in (schema or {}).get("anyOf", [schema] if schema else []):
+    for form in schema.get("anyOf", [schema]):
         match form.get("properties", {}).get("tool"):
             case {"const": str(name)} | {"enum": [str(name)]}:
                 found[name] = form

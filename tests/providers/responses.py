@@ -60,16 +60,12 @@ def _schema(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
     need(name := form.get("name"), "Missing required parameter: 'text.format.name'.")
     schema = form["schema"]
-    need(
-        schema.get("type") == "object",
-        f"Invalid schema for response_format '{name}': schema must be a JSON Schema {_OF}",
-    )
+    need(schema.get("type") == "object", chat.NO_OBJECT.format(name, schema.get("type")))
     closed = schema.get("additionalProperties") is False
     need(closed or not form.get("strict"), f"Invalid schema for response_format '{name}': {_OPEN}")
     return schema
 
 
-_OF = "of 'type: \"object\"', got 'type: \"None\"'."
 _OPEN = "In context=(), 'additionalProperties' is required to be supplied and to be false."
 
 
