@@ -6,7 +6,8 @@ What cannot be right is left out: a provider's nonsense must neither stop a run 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -44,17 +45,40 @@ _DIALECTS: Mapping[str, Mapping[str, Dimension]] = {
 }
 """By type of provider: header -> what it limits. Elsewhere these names mean a second's, a minute's or a day's limit."""
 
+_LONGEST = {"azure_openai": 3600.0}
+"""Seconds. Azure says 86,400 of calls that are larger than a minute's limit, which waiting does not help."""
 _RESET = re.compile(r"(?P<remaining>x-ratelimit-remaining|anthropic-ratelimit)-(?P<what>[a-z-]+?)(?:-remaining)?$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_AGAIN = re.compile(r"(?:retry|try again) in ((?:\d+(?:\.\d+)?(?:ms|h|m|s) ?)+)")
-_NAMED = re.compile(r"\((RPM|TPM|ITPM|OTPM|RPD|TPD)\): Limit:? (\d[\d,]*)")
-_WORDED = re.compile(r"limit of (\d[\d,]*) (requests|input tokens|output tokens|tokens) per (minute|day)")
+_AGAIN = re.compile(r"(?:retry|[Tt]ry again) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|h|m|s| seconds?) ?)+)")
 _WORDS: Mapping[tuple[str, str], Dimension] = {
     ("requests", "minute"): "rpm", ("tokens", "minute"): "tpm", ("input tokens", "minute"): "itpm",
     ("output tokens", "minute"): "otpm", ("requests", "day"): "rpd", ("tokens", "day"): "tpd",
 }  # fmt: skip
-_ZERO = re.compile(r"Quota exceeded for metric: \S+, limit: 0(?!\.?\d)")
+_LABELLED = re.compile(r"\((RPM|TPM|ITPM|OTPM|RPD|TPD)\): Limit:? (\d[\d,]*)")
+"""OpenAI's and Groq's words."""
+_OF = re.compile(r"limit\b[^.]{0,120}? of (\d[\d,]*) (requests|input tokens|output tokens|tokens) per (minute|day)")
+"""Anthropic's."""
+_RATIO = re.compile(r"(requests|tokens) per (minute|day) \(actual/limit\): \d+/(\d+)", re.IGNORECASE)
+"""xAI's."""
+_FREE = re.compile(r"free-models-per-(day|min)[a-z-]{0,40}")
+"""OpenRouter's."""
+_NOTHING = re.compile(
+    r"Quota exceeded for metric: \S+, limit: 0(?!\.?\d)"
+    r"|['\"]code['\"]: ?['\"]insufficient_quota['\"]"
+    r"|used all available credits or reached its monthly spending limit"
+)
+"""Google's, OpenAI's and xAI's words for no quota at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quota:
+    """A quota that an error names: a `limit` of 0 is none at all. `daily`: no more of it before the day is over."""
+
+    name: str
+    dimension: Dimension | None
+    limit: float | None
+    daily: bool = False
 
 
 def learned(
@@ -70,12 +94,22 @@ def learned(
         return Feedback(limits=limits)
     text = (body.decode(errors="replace") if isinstance(body, bytes) else body)[:MAX_BODY]
     error = _error(text)
-    named, quota, no_quota, per_day = _refusal(text, error)
-    wait = _retry_after(known, text, error, wall) if status in WAITING else None
-    day = per_day or (wait is None and bool(named.keys() & {"rpd", "tpd"}) and status in WAITING)
-    return Feedback(
-        limits={**limits, **named}, retry_after=wait, per_day=day and not no_quota, no_quota=no_quota, quota=quota
-    )
+    quotas = [*_google(error), *_openrouter(text, error), *_worded(text)]
+    limits |= _least(quotas)
+    wait = _retry_after(provider, known, text, error, wall) if status in WAITING else None
+    none = bool(_NOTHING.search(text)) or any(each.limit == 0 for each in quotas)
+    unclear = status in WAITING and wait is None  # of a sliding day it is told how long to wait
+    daily = any(each.daily or (unclear and each.dimension in ("rpd", "tpd")) for each in quotas)
+    name = next((each.name for each in quotas), "")
+    return Feedback(limits=limits, retry_after=wait, per_day=daily and not none, no_quota=none, quota=name)
+
+
+def _least(quotas: Sequence[_Quota]) -> dict[str, float]:
+    limits: dict[str, float] = {}
+    for each in quotas:
+        if each.dimension and each.limit is not None:
+            limits[each.dimension] = min(each.limit, limits.get(each.dimension, each.limit))
+    return limits
 
 
 def _header_limits(provider: str, headers: Mapping[str, str]) -> Iterator[tuple[Dimension, float]]:
@@ -92,35 +126,37 @@ def _count(text: str) -> float | None:
     return value if value <= MOST else None
 
 
-def _refusal(text: str, error: Mapping[str, Any]) -> tuple[dict[str, float], str, bool, bool]:
-    """The limits that an error names, the quota's name, whether there is none at all, and whether a day's is used up."""
-    limits: dict[str, float] = {}
-    quota, per_day = "", False
-    for name, value in _violations(error):
-        if (dimension := _dimension(name)) and value is not None:
-            limits[dimension] = min(value, limits.get(dimension, value))
-        quota = quota or name
-        per_day |= "PerDay" in name
-    for label, value in _named(text):
-        limits[label], quota = value, quota or label
-    empty = error.get("code") == "insufficient_quota" or _ZERO.search(text) or 0 in limits.values()
-    return limits, quota, bool(empty), per_day
+def _worded(text: str) -> Iterator[_Quota]:
+    """The quotas that are named in words."""
+    told: list[tuple[str | None, str]] = [(label.lower(), number) for label, number in _LABELLED.findall(text)]
+    told += [(_WORDS.get((what, period)), number) for number, what, period in _OF.findall(text)]
+    told += [(_WORDS.get((what.lower(), period.lower())), number) for what, period, number in _RATIO.findall(text)]
+    for dimension, number in told:
+        if dimension and (value := _count(number)):
+            yield _Quota(dimension, cast("Dimension", dimension), value)
 
 
-def _named(text: str) -> Iterator[tuple[Dimension, float]]:
-    """As OpenAI and Groq name a limit, and as Anthropic does."""
-    for label, number in _NAMED.findall(text):
-        if value := _count(number):
-            yield cast("Dimension", label.lower()), value
-    for number, what, period in _WORDED.findall(text):
-        if (dimension := _WORDS.get((what, period))) and (value := _count(number)):
-            yield dimension, value
+def _openrouter(text: str, error: Mapping[str, Any]) -> Iterator[_Quota]:
+    if found := _FREE.search(text):
+        day = found[1] == "day"
+        limit = _count(_metadata(error).get("x-ratelimit-limit", ""))
+        yield _Quota(found[0], "rpd" if day else "rpm", limit or None, daily=day)
+
+
+def _metadata(error: Mapping[str, Any]) -> Mapping[str, str]:
+    """The headers that OpenRouter tells in the error."""
+    match error.get("metadata"):
+        case {"headers": {**headers}}:
+            pairs = cast("Mapping[str, Any]", headers).items()
+            return {name.lower(): value for name, value in pairs if isinstance(value, str)}
+        case _:
+            return {}
 
 
 def _error(text: str) -> Mapping[str, Any]:
     """The `error` of a body of JSON, which may stand in other text, in a list, or once more in its own message."""
     for _ in range(2):
-        match _first(_json(text)):
+        match _json(text):
             case {"error": {"message": str(inner)}} if inner.lstrip().startswith("{"):
                 text = inner
             case {"error": {**error}}:
@@ -130,14 +166,10 @@ def _error(text: str) -> Mapping[str, Any]:
     return {}
 
 
-def _first(found: Any) -> Any:
-    return cast("list[Any]", found)[0] if isinstance(found, list) and found else cast("Any", found)
-
-
 def _json(text: str) -> Any:
-    start = re.search(r"[\[{]", text)
+    start = text.find("{")
     try:
-        return json.JSONDecoder().raw_decode(text, start.start())[0] if start else None
+        return json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
     except (ValueError, RecursionError):  # ValueError: no JSON, or a number of more digits than Python takes
         return None
 
@@ -153,14 +185,15 @@ def _details(error: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]
                 pass
 
 
-def _violations(error: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    """The quotas that Google names, by identifier, with their values where it tells them."""
+def _google(error: Mapping[str, Any]) -> Iterator[_Quota]:
+    """By identifiers, such as `GenerateContentInputTokensPerModelPerMinute-FreeTier`."""
     for failure in _details(error, "QuotaFailure"):
         violations = failure.get("violations")
         for each in cast("list[Any]", violations) if isinstance(violations, list) else []:
             match each:
                 case {"quotaId": str(name), **fields}:
-                    yield _plain(name), _count(str(cast("Mapping[str, Any]", fields).get("quotaValue", "")))
+                    limit = _count(str(cast("Mapping[str, Any]", fields).get("quotaValue", "")))
+                    yield _Quota(_plain(name), _dimension(name), limit, daily="PerDay" in name)
                 case _:
                     pass
 
@@ -170,12 +203,13 @@ def _plain(name: str) -> str:
 
 
 def _dimension(quota: str) -> Dimension | None:
-    """As in `GenerateContentInputTokensPerModelPerMinute-FreeTier`."""
     period = "minute" if "PerMinute" in quota else "day" if "PerDay" in quota else ""
     return _WORDS.get(("tokens" if "Token" in quota else "requests", period))
 
 
-def _retry_after(headers: Mapping[str, str], text: str, error: Mapping[str, Any], wall: float | None) -> float | None:
+def _retry_after(
+    provider: str, headers: Mapping[str, str], text: str, error: Mapping[str, Any], wall: float | None
+) -> float | None:
     """Seconds to wait: as the first of these says that says something sensible."""
     date = _epoch(headers.get("date", ""))
     now = wall if date is None else date
@@ -185,10 +219,12 @@ def _retry_after(headers: Mapping[str, str], text: str, error: Mapping[str, Any]
         _milliseconds(headers.get("retry-after-ms", "")),
         _seconds(headers.get("retry-after", ""), now),
         *(_seconds(delay, now) for delay in delays if isinstance(delay, str)),
-        _seconds(again[1].replace(" ", ""), now) if again else None,
+        _seconds(re.sub(r" ?(seconds?)?", "", again[1]), now) if again else None,
         _resets(headers, now),
+        *(_seconds(each.get("x-ratelimit-reset", ""), now) for each in (headers, _metadata(error))),
     )
-    return next((wait for wait in ways if wait is not None), None)
+    longest = _LONGEST.get(provider, MAX_WAIT)
+    return next((wait for wait in ways if wait is not None and wait <= longest), None)
 
 
 def _milliseconds(text: str) -> float | None:
@@ -210,8 +246,8 @@ def _resets(headers: Mapping[str, str], now: float | None) -> float | None:
 
 def _seconds(text: str, now: float | None) -> float | None:
     """How long `text` says to wait: seconds, a duration as Go writes it (`6m0s`), or a time of day."""
-    if re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text, re.ASCII):
-        wait = float(text)
+    if re.fullmatch(r"\d{1,13}(\.\d{1,12})?", text, re.ASCII):
+        wait = _from_now(float(text), now)
     elif len(text) <= 60 and re.fullmatch(f"(?:{_DURATION.pattern})+", text, re.ASCII):
         wait = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     elif now is not None and (then := _epoch(text)) is not None:
@@ -219,6 +255,13 @@ def _seconds(text: str, now: float | None) -> float | None:
     else:
         return None
     return wait if math.isfinite(wait) and wait <= MAX_WAIT else None
+
+
+def _from_now(number: float, now: float | None) -> float:
+    """Of seconds those; of a moment in seconds or milliseconds since 1970 how far off it is."""
+    if number < 1e9:
+        return number
+    return math.inf if now is None else max(0.0, (number / 1000 if number >= 1e12 else number) - now)
 
 
 def _epoch(text: str) -> float | None:

@@ -143,14 +143,21 @@ class Trial:
                     await self.caller(work, partial(self._send, number, work, began))
 
     async def _send(self, number: int, work: Work, began: float) -> Refusal | None:
+        """What was sent arrives, also where its caller gives up before."""
         loop, there = asyncio.get_running_loop(), self.latency()
-        await asyncio.sleep(there / 2)
-        self.order.append(number)
-        refusal = self.provider.arrive(loop.time() - self.origin, work.tokens)
+        answer: asyncio.Future[Refusal | None] = loop.create_future()
+        loop.call_later(there / 2, self._arrive, number, work, answer)
+        refusal = await answer
         await asyncio.sleep(there / 2)
         if refusal is None:
             self.waits[number] = loop.time() - began
         return refusal
+
+    def _arrive(self, number: int, work: Work, answer: "asyncio.Future[Refusal | None]") -> None:
+        self.order.append(number)
+        refusal = self.provider.arrive(asyncio.get_running_loop().time() - self.origin, work.tokens)
+        if not answer.done():
+            answer.set_result(refusal)
 
 
 async def trial(

@@ -117,6 +117,9 @@ def test_a_time_of_day_needs_a_clock_and_the_replys_own_goes_first() -> None:
         ("Please try again in 7m12s. Visit", 432),
         ("Please try again in 1h2m3.5s.", 3723.5),
         ("Please try again in 858ms.", 0.858),
+        ("Please retry after 45 seconds.", 45),
+        ("Rate limit is exceeded. Try again in 30 seconds.", 30),
+        ("Please try again in 1 second.", 1),
         ("Please try again in a while.", None),
     ],
 )
@@ -201,6 +204,12 @@ REACHED = "Rate limit reached for `m` in organization `org-1` on "
          Feedback(limits={"rpd": 200}, per_day=True, quota="rpd")),
         ("claude", "This request would exceed your organization's rate limit of 50,000 input tokens per minute.",
          Feedback(limits={"itpm": 50000}, quota="itpm")),
+        ("claude", "This would exceed the rate limit for your organization (0d-1b) of 20,000 output tokens per minute. See",
+         Feedback(limits={"otpm": 20000}, quota="otpm")),
+        ("grok", "Too many. Your team's rate limit is \u2014 Tokens per Minute (actual/limit): 65605/16000. See",
+         Feedback(limits={"tpm": 16000}, quota="tpm")),
+        ("grok", "Too many. Your team's rate limit is \u2014 Requests per Second (actual/limit): 9/8.", Feedback()),
+        ("openrouter", "Rate limit exceeded: free-models-per-min. ", Feedback(quota="free-models-per-min")),
         ("claude", "This request would exceed your rate limit of 7 apples per day.", Feedback()),
         ("claude", "This would exceed the rate limit of 9 output tokens per day.", Feedback()),
         ("groq", f"{REACHED}tokens per minute (TPM): Limit {'9' * 25}, Requested 1", Feedback()),
@@ -220,6 +229,42 @@ def test_a_call_that_is_too_large_names_the_limit_but_no_time() -> None:
 def test_an_account_without_credit_has_no_quota() -> None:
     body = json.dumps({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}})
     assert learned("openai", 429, {}, body) == Feedback(no_quota=True)
+
+
+def test_openrouter_tells_the_limit_and_the_moment_in_the_body() -> None:
+    headers = {
+        "X-RateLimit-Limit": "50",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": f"{NOW * 1000 + 3_600_000:.0f}",
+    }
+    error = {"message": "Rate limit exceeded: free-models-per-day-high-balance. Add", "metadata": {"headers": headers}}
+    feedback = learned("openrouter", 429, {}, json.dumps({"error": error}), wall=NOW)
+    named = "free-models-per-day-high-balance"
+    assert feedback == Feedback(limits={"rpd": 50}, retry_after=3600, per_day=True, quota=named)
+
+
+@pytest.mark.parametrize("reset", [f"{NOW + 60:.0f}", f"{NOW * 1000 + 60_000:.0f}"])
+def test_a_moment_may_be_in_seconds_or_milliseconds_but_needs_a_clock(reset: str) -> None:
+    assert learned("together", 429, {"x-ratelimit-reset": reset}, wall=NOW).retry_after == 60
+    assert learned("together", 429, {"x-ratelimit-reset": reset}).retry_after is None
+
+
+def test_azures_day_is_not_believed() -> None:
+    body = '{"error": {"code": "429", "message": "exceeded token rate limit. Please retry after 86400 seconds."}}'
+    assert learned("azure_openai", 429, {"retry-after": "86400"}, body) == Feedback()
+    assert learned("azure_openai", 429, {"retry-after": "59"}, body).retry_after == 59
+    assert learned("openai", 429, {"retry-after": "86400"}).retry_after == 86400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Error code: 429 - {'error': {'message': 'm', 'code': 'insufficient_quota'}}",
+        '"Your team 16f-0 has either used all available credits or reached its monthly spending limit. To continue"',
+    ],
+)
+def test_other_words_for_an_account_without_credit_are_understood(body: str) -> None:
+    assert learned("grok", 429, {}, body).no_quota
 
 
 # --- nonsense --------------------------------------------------------------------------------------------------------
@@ -256,7 +301,10 @@ VALUES = st.one_of(
     st.from_regex(r"\A\d{0,15}[.,:TZhms+-]{0,2}\d{0,5}(ms|s|h|GMT)?\Z"),
 )
 PIECES = st.one_of(
-    st.text(max_size=30), st.sampled_from([PER_MINUTE, PER_DAY, TOKENS, "(TPM): Limit 5", "retry in 3s", "0", "1e999"])
+    st.text(max_size=30),
+    st.sampled_from(
+        [PER_MINUTE, PER_DAY, TOKENS, "(TPM): Limit 5", "retry in 3s", "free-models-per-day", "0", "1e999"]
+    ),
 )
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), PIECES),
@@ -264,7 +312,20 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["error", "message", "code", "details", "@type", "violations", "quotaId", "quotaValue", "retryDelay"]
+                [
+                    "error",
+                    "message",
+                    "code",
+                    "metadata",
+                    "headers",
+                    "X-RateLimit-Reset",
+                    "details",
+                    "@type",
+                    "violations",
+                    "quotaId",
+                    "quotaValue",
+                    "retryDelay",
+                ]
             ),
             inner,
             max_size=4,

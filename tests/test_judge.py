@@ -61,6 +61,7 @@ def test_a_burst_is_served_at_the_full_rate_in_order_without_a_refusal(rpm: int)
     result = judged(Strict(rpm=rpm), Limits(rpm=rpm), works, until)
     assert not result.provider.refused
     assert len(result.provider.served) >= 0.995 * clairvoyant(works, until, rpm=rpm)[0]
+    assert max(result.waits.values()) < 300.1
     assert result.overtakings == 0
 
 

@@ -199,8 +199,9 @@ async def test_what_a_call_did_not_use_lets_the_next_one_in():
         waiting = asyncio.create_task(desk.call(Weights(50)))
         await asyncio.sleep(2)
         slot.acked()
+        await asyncio.sleep(1)
         slot.finish(Usage(10, 5))
-    assert await waiting == near(2)
+    assert await waiting == near(3)
 
 
 @scene

@@ -64,6 +64,7 @@ def test_the_actual_weights_replace_the_reserved_ones_while_they_count():
     assert quota.use(1.0, NOON) == {"tpm": (15, 100), "tpd": (15, 300)}
     late = granted(quota, 2.0, weights=Weights(50, 0))
     quota.acked(late, 2.0, NOON)
+    quota.use(69.0, NOON)
     quota.finish(late, Weights(200, 0), 70.0, NOON)
     assert quota.use(70.0, NOON) == {"tpm": (0, 100), "tpd": (215, 300)}
 
