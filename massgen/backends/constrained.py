@@ -20,7 +20,6 @@ from massgen.messages import (
     Media,
     Message,
     Part,
-    ReasoningDelta,
     Text,
     TextDelta,
     ToolCall,
@@ -64,7 +63,7 @@ class Constrained:
                         text.append(piece)
                     case Usage() | Finish():
                         last.append(chunk)
-                    case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                    case _:
                         yield chunk
         for chunk in _ending("".join(text), names, last):
             yield chunk
@@ -84,7 +83,7 @@ def constrain(request: Request) -> Request:
     if not request.tools:
         return replace(request, messages=messages)
     instruction = _instruction(request.tools)
-    return Request(_instructed(messages, instruction), schema=schema_of(request.tools))
+    return replace(request, messages=_instructed(messages, instruction), tools=(), schema=schema_of(request.tools))
 
 
 def schema_of(tools: Sequence[Tool]) -> dict[str, Any]:
