@@ -112,6 +112,9 @@ class Learner:
     def _estimate(self, current: Limits, refused: float, now: float) -> None:
         oldest = refused - current.minute_seconds
         found = sum(at > oldest for at in self._successes)
+        if not found:  # others used it up: how much there is for us is not known, only when to ask again
+            self._refused = None
+            return
         most = REMEMBERED if current.rpm is None else current.rpm - max(1, current.rpm // 10)
         self._guess, self._changed, self._refused = max(1, min(found, most)), now, None
         self._say(f"the provider refuses calls without naming a limit: going on with {self._guess:g} {UNITS['rpm']}")
