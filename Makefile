@@ -23,6 +23,7 @@ check: .venv/dev  ## the whole bar: what CI runs
 	$(BIN)/vulture
 	$(BIN)/python -m tests.handbook.generate --check
 	$(MAKE) --no-print-directory test
+	$(BIN)/python -m pytest -q -m install tests/test_install_lines.py
 
 fix: .venv/dev  ## format, and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only --quiet .
