@@ -5,7 +5,7 @@ BIN := .venv/bin
 WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py,massgen/layers.py,massgen/yaml_tree.py
 QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 
-.PHONY: demo test check fix bench docs docs-test docs-serve docs-update clean
+.PHONY: demo test check fix bench docs docs-test docs-browser docs-serve docs-update clean
 
 demo: .venv/local  ## a team of three answers a question on the embedded model
 	$(BIN)/massgen --config @examples/quickstart "$(QUESTION)"
@@ -23,6 +23,7 @@ check: .venv/dev  ## the whole bar: what CI runs
 	$(BIN)/vulture
 	$(BIN)/python -m tests.handbook.generate --check
 	$(MAKE) --no-print-directory test
+	$(BIN)/python -m pytest -q -m install tests/test_install_lines.py
 
 fix: .venv/dev  ## format, and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only --quiet .
@@ -31,18 +32,29 @@ fix: .venv/dev  ## format, and mend what can be mended by itself
 bench: .venv/dev  ## measure against the physical limit and peers, as ratios
 	$(BIN)/python -m benchmarks $(BENCH)
 
-docs: .venv/dev  ## build the handbook's site, strictly, into site/
+docs: .venv/dev  ## build the handbook's site, strictly, into site/, and follow its links
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+	$(BIN)/python -m tests.handbook.links site
 
 docs-test: .venv/dev  ## run every line of the handbook that can be run, and look up every name
 	$(BIN)/python -m pytest -q tests/test_handbook.py
 
+docs-browser: .venv/dev tests/browser/node_modules/.package-lock.json  ## the site in Chromium: axe, Lighthouse, search, recordings, diagrams
+	$(BIN)/python -m pytest -q tests/browser
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json | .venv/dev
+	@$(BIN)/python -c 'import sys; from tests.browser.needs import HERE, missing; sys.exit("\n".join(missing(modules=HERE)) or 0)'
+	npm ci --no-audit --no-fund --prefix tests/browser
+	touch $@
+
 docs-serve: .venv/dev  ## the handbook at http://localhost:8000, anew at every change
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs serve
 
-docs-update: .venv/dev  ## write generated pages, then the outputs that pages show, and show what changed
+docs-update: .venv/dev  ## write generated pages, recordings, diagrams, then the outputs that pages show, and show what changed
+	$(BIN)/python -m tests.handbook.casts
+	$(BIN)/python -m tests.browser.diagrams
 	$(BIN)/python -m tests.handbook update
-	git --no-pager diff --stat -- handbook README.md
+	git --no-pager diff --stat -- handbook theme README.md
 
 clean:
 	rm -rf .venv .bench build dist .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -152,6 +152,7 @@ class _Builder:
             options=_plan(settings).options,
             stall_timeout=settings.stall_timeout_seconds,
             key_name=variable,
+            key_page=provider.key_page,
         )
 
 

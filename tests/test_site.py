@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import diagrams
+from tests.browser import diagrams, needs
 from tests.browser.site import ROOT, build, pages
 from tests.handbook import casts, links
 from tests.handbook.fences import Problem
@@ -170,6 +170,12 @@ def test_a_recording_that_is_not_what_massgen_shows_is_told(
     cast.write_text(cast.read_text("utf-8").replace("voted for", "chose"), "utf-8")
     assert casts.main(["--check"]) == 1
     assert "team.cast: not what massgen shows; run: make docs-update" in capsys.readouterr().err
+
+
+def test_what_the_browser_gates_miss_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    told = "\n".join(needs.missing(modules=tmp_path / "none", chromium=""))
+    assert "apt-get install chromium" in told
+    assert "npm ci --prefix tests/browser" in told or "apt-get install nodejs npm" in told
 
 
 def test_the_lock_file_of_the_browser_gates_names_no_host() -> None:

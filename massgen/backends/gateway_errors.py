@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from massgen.backends.failures import Caller, said
+from massgen.backends.failures import MAX_TEXT, Caller, said
 from massgen.errors import BackendError
 
-_WRAPPING = re.compile(r"^(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout) ?)+\s*[:-]\s*")
-"""The class names litellm puts before the provider's words, once per layer."""
+_WRAPPING = re.compile(r"^(?:(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout)\b ?)+[:-]|[A-Z_]+ -)\s*")
+"""The class names litellm puts before the provider's words, once per layer; and Google's name of the status."""
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 
@@ -62,7 +62,7 @@ def _is_too_long(causes: list[BaseException]) -> bool:
 def _words(error: Exception) -> str:
     """What went wrong, without litellm's own words."""
     cause = getattr(error, "original_exception", None) or error
-    text = str(getattr(cause, "message", cause)).strip()
+    text = str(getattr(cause, "message", cause))[: 10 * MAX_TEXT].strip()
     while text != (inner := _WRAPPING.sub("", text, count=1)):
         text = inner
     sentences = _SENTENCES.split(text)

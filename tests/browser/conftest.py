@@ -27,7 +27,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker(pytest.mark.timeout(120))
+        item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def auditor(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[
 @pytest.fixture(scope="session")
 def audits(auditor: subprocess.Popen[str], visits: dict[str, Visit]) -> dict[str, Audit]:
     """When the visits, which go on meanwhile, are over: address -> category -> its score, and the audits that cost some of it."""
-    said, complaint = auditor.communicate(timeout=100)
+    said, complaint = auditor.communicate(timeout=250)
     assert auditor.returncode == 0, complaint
     return dict(zip(LIGHTHOUSE, json.loads(said), strict=True))
 
@@ -70,7 +70,7 @@ def audits(auditor: subprocess.Popen[str], visits: dict[str, Visit]) -> dict[str
 @pytest.fixture(scope="session")
 def visits(built: Path, auditor: subprocess.Popen[str]) -> dict[str, Visit]:
     """Every page, visited; Lighthouse works at the same time: each fills the other's waits."""
-    waiting = iter(pages())
+    waiting = iter([*pages(), "404.html"])
     with ThreadPoolExecutor(WORKERS) as pool:
         found = [pool.submit(partial(visited, built, waiting)) for _ in range(WORKERS)]
         return {place: visit for each in found for place, visit in each.result().items()}

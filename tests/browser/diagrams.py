@@ -39,7 +39,8 @@ THEME = {
 }
 
 
-COVERED = """() => {
+COVERED = """svg => {
+  document.body.innerHTML = svg
   const labels = [...document.querySelectorAll(".edgeLabel foreignObject, .node foreignObject")]
   const places = labels.map(each => each.getBoundingClientRect()).filter(each => each.width > 2)
   return places.some((one, place) => places.slice(place + 1).some(other =>
@@ -58,8 +59,8 @@ def broken(page: Page, wanted: Mapping[str, Fence]) -> Iterator[Problem]:
     """Each diagram that mermaid cannot read, or not draw so that all of it can be read."""
     for name, fence in wanted.items():
         try:
-            page.set_content(draw(page, {name: fence.body})[name])
-            if page.evaluate(COVERED):
+            svg = draw(page, {name: fence.body})[name]
+            if page.evaluate(COVERED, svg):
                 what = "one label covers another"
                 yield Problem(fence.where, "diagram", what, "Say it in a note, or shorter; then: make docs-update")
         except Error as error:
@@ -69,6 +70,14 @@ def broken(page: Page, wanted: Mapping[str, Fence]) -> Iterator[Problem]:
 
 def draw(page: Page, sources: Mapping[str, str]) -> dict[str, str]:
     """Name -> SVG, drawn on an empty page. Raises what mermaid says of a source it cannot read."""
+    if page.evaluate("window.mermaid === undefined"):
+        _equip(page)
+    render = "async ([id, text]) => (await mermaid.render(id, text)).svg"
+    return {name: in_page_colours(page.evaluate(render, [f"d{name}", source])) for name, source in sources.items()}
+
+
+def _equip(page: Page) -> None:
+    """Give the page mermaid and our font."""
     page.set_content("<body></body>")
     page.evaluate(
         "async bytes => { const face = new FontFace('Figtree', new Uint8Array(bytes).buffer, {weight: '400 700'});"
@@ -77,8 +86,6 @@ def draw(page: Page, sources: Mapping[str, str]) -> dict[str, str]:
     )
     page.add_script_tag(path=MERMAID)
     page.evaluate("theme => mermaid.initialize({theme: 'base', themeVariables: theme})", THEME)
-    render = "async ([id, text]) => (await mermaid.render(id, text)).svg"
-    return {name: in_page_colours(page.evaluate(render, [f"d{name}", source])) for name, source in sources.items()}
 
 
 def in_page_colours(svg: str) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HANDBOOK = ROOT / "handbook"
+BASE = "/massgen"
+"""Where the site stands on its host."""
 
 
 def build(folder: Path) -> Path:
@@ -59,7 +61,8 @@ def serving(folder: Path, more: Mapping[str, str] | None = None) -> Generator[Si
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = folder / self.path.split("?")[0].strip("/")
+            place = self.path.split("?")[0].removeprefix(BASE)  # 404.html names its assets from the host on
+            path = folder / place.strip("/")
             path = path / "index.html" if path.is_dir() else path
             if html := (more or {}).get(self.path):
                 self._send("text/html", gzip.compress(html.encode()))

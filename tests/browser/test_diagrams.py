@@ -15,7 +15,7 @@ from theme.hooks import DIAGRAMS, digest
 TEXT = re.compile(r"<[^>]*>|\s+")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Browser) -> Generator[Page]:
     with browser.new_page() as page:
         yield page

@@ -121,9 +121,7 @@ def run(page: Path, variables: Mapping[str, str], home: Path) -> list[Ran]:
     out.mkdir()
     script = "".join(_step(fence, todo, work, out) for fence in fences(page))
     known = {**environment(home), **variables}
-    subprocess.run(
-        ["bash", "-c", script], cwd=work, env=known, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL
-    )
+    subprocess.run(["bash", "-c", script], cwd=work, env=known, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
     return [Ran(command, _output(out / str(number), home)) for number, command in enumerate(todo)]
 
 
