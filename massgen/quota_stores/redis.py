@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from massgen.errors import UsageError
-from massgen.quota_stores.shared import LEASE, SEEN, TURN, Answer, Away, Shared, Step, Tell, ignore, rules, soon
+from massgen.quota_stores.shared import LEASE, RETRY, SEEN, TURN, Answer, Away, Shared, Step, Tell, ignore, rules, soon
 from massgen.quotas import Blocked
 from massgen.windows import next_midnight
 
@@ -24,10 +24,11 @@ HOSTS = 2
 
 class Redis(Shared):
     """Quotas on the server at `url` (`redis://`, `rediss://` or `unix://`). A process that says nothing for `lease` seconds is
-    dead: its calls under way count as acknowledged. `told` hears when the server is away, and when it is back."""
+    dead: its calls under way count as acknowledged. `told` hears when the server is away, and when it is back; that is tried
+    after `retry` seconds, then less and less often."""
 
-    def __init__(self, url: str, *, lease: float = LEASE, told: Tell = ignore) -> None:
-        super().__init__(lambda owner: _Server(url, owner, lease), told)
+    def __init__(self, url: str, *, lease: float = LEASE, retry: float = RETRY, told: Tell = ignore) -> None:
+        super().__init__(lambda owner: _Server(url, owner, lease), told, retry)
 
 
 class _Client(Protocol):

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from massgen import paths
 from massgen.quota_stores.accounts import SCHEMA, Account
-from massgen.quota_stores.shared import LEASE, SEEN, Answer, Away, Shared, Step, Tell, ignore
+from massgen.quota_stores.shared import LEASE, RETRY, SEEN, Answer, Away, Shared, Step, Tell, ignore
 from massgen.quotas import Blocked
 
 T = TypeVar("T")
@@ -46,20 +46,23 @@ def boot() -> str:
 
 class Sqlite(Shared):
     """Quotas in the file `path`, by default in massgen's data folder. A process that says nothing for `lease` seconds is dead:
-    its calls under way count as acknowledged. `told` hears when the file cannot be used, and when it can again."""
+    its calls under way count as acknowledged. `told` hears when the file cannot be used, and when it can again; that is tried
+    after `retry` seconds, then less and less often. `patience`: seconds to wait for other processes."""
 
     def __init__(
         self,
         path: Path | None = None,
         *,
         lease: float = LEASE,
+        retry: float = RETRY,
+        patience: float = BUSY,
         told: Tell = ignore,
         clock: Callable[[], float] = uptime,
         wall: Callable[[], float] = time.time,
         boot: Callable[[], str] = boot,
     ) -> None:
         path = path or paths.data_dir() / "quotas.db"
-        super().__init__(lambda owner: _Machine(path, _Sense(owner, lease, clock, wall, boot)), told)
+        super().__init__(lambda owner: _Machine(path, _Sense(owner, lease, clock, wall, boot), patience), told, retry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,8 @@ class _Machine:
     """A ledger in a file. A step is done at once where nobody else is writing: that is a tenth of a millisecond, and less than
     handing it over. Whatever may wait, for other processes or for the disk, is done by a thread; so are the signs of life."""
 
-    def __init__(self, path: Path, sense: _Sense) -> None:
-        self._quick, self._patient, self._sense = _File(path, sense, 0.0), _File(path, sense, BUSY), sense
+    def __init__(self, path: Path, sense: _Sense, patience: float) -> None:
+        self._quick, self._patient, self._sense = _File(path, sense, 0.0), _File(path, sense, patience), sense
         self.where = f"quotas in {path}"
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -281,7 +284,7 @@ def _told() -> Generator[None]:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_LOCKED"):
-            raise _Busy(f"another program has kept it locked for {BUSY:g} s") from None
+            raise _Busy("another program keeps it locked") from None
         raise Away(f"{error} (the folder and the file must be writable, the disk not full)") from None
     except sqlite3.DatabaseError as error:
         raise Away(f"{error}; delete the file, and it is made anew") from None
