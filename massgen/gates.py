@@ -179,6 +179,7 @@ class Gate(Generic[T]):
                 self.wake()
         except QuotaError as error:
             raise self._placed(error) from None
+        self._blocked = None
         self._counts.granted += 1
         return ticket
 
