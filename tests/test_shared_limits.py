@@ -50,7 +50,7 @@ async def start(strict: Strict, place: str, name: str) -> asyncio.subprocess.Pro
 
 
 async def end(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    printed, _ = await process.communicate()
+    printed, _ = await process.communicate(b"")  # closes its stdin
     return json.loads(printed)
 
 
