@@ -11,6 +11,7 @@ from massgen.allowances import Allowances, seat, shipped
 from massgen.cli import command
 from massgen.config import BackendConfig
 from massgen.errors import ConfigError, MassgenError, UsageError
+from massgen.limiter import Limiter
 from massgen.quota_stores.sqlite import Sqlite
 from massgen.quotas import Weights
 from tests.command import massgen, write_config
@@ -137,14 +138,13 @@ def test_a_profile_can_be_chosen(capsys: Output) -> None:
 
 
 async def used(*calls: Weights) -> None:
-    """As if another process had made these calls, and waits for their replies."""
+    """As if another process had made these calls."""
     place = seat(BackendConfig.model_validate(FLASH), {})
-    profile = Allowances()(place.provider, place.model)
-    assert profile
-    store = Sqlite()
+    limiter = Limiter(Allowances(), store=Sqlite())
     for call in calls:
-        assert isinstance(await store.reserve(place.key, profile.limits, call), str)
-    await store.aclose()
+        async with limiter.slot(place.provider, place.model, estimate=call, scope=place.scope) as slot:
+            slot.finish(call)
+    await limiter.aclose()
 
 
 def test_what_other_processes_use_is_shown(capsys: Output) -> None:
