@@ -633,3 +633,56 @@ async def test_a_server_whose_clock_was_set_back_does_not_keep_calls_for_an_hour
         assert why.wait is not None
         assert why.wait <= 0.2
         await in_time(store, limits)
+
+
+class Flaky:
+    """A ledger that is away when it is told to be, and remembers what it heard."""
+
+    where, sharers = "the ledger", 2
+
+    def __init__(self, name: str) -> None:
+        self.heard: list[str] = []
+        self.away_after = 10**9
+
+    async def open(self) -> None: ...
+
+    async def do(self, step: shared.Step, ago: float) -> shared.Answer:
+        await asyncio.sleep(0)
+        if len(self.heard) >= self.away_after:
+            raise shared.Away("it is gone")
+        self.heard.append(f"{step.verb} {step.ticket.partition('-')[2]}")
+        return None
+
+    async def close(self) -> None: ...
+
+
+async def test_what_a_ledger_missed_it_is_told_in_order_and_once_even_if_it_goes_away_again():
+    ledger, told = Flaky(""), list[str]()
+    store = shared.Shared(lambda owner: ledger, told.append, 0.0)
+    limits = Limits(rpm=9)
+    await made(store, limits)
+    ledger.away_after = 0
+    await made(store, limits)
+    await store.release("key", await granted(store, limits))
+    await store.hold("key", 0.0, "rpm")
+    ledger.away_after = len(ledger.heard) + 2
+    await made(store, limits)
+    ledger.away_after = 10**9
+    await made(store, limits)
+    await store.aclose()
+    assert ledger.heard == [
+        "reserve 0", "finish 0", "count 1", "finish 1", "count 2", "release 2", "hold ", "count 3", "finish 3", "reserve 4",
+        "finish 4",
+    ]  # fmt: skip
+    assert len(told) == 2, "once that it went, once that it is back"
+
+
+async def test_closing_waits_for_what_was_begun():
+    ledger = Flaky("")
+    store = shared.Shared(lambda owner: ledger, shared.ignore)
+    asking = asyncio.create_task(store.reserve("key", Limits(rpm=9), ONE))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.sleep(0)
+    await store.aclose()
+    assert ledger.heard == ["reserve 0", "release 0"]

@@ -87,8 +87,8 @@ class _Server:
             await self._client.aclose()
 
     async def _live(self) -> None:
-        """A server that is away is noticed by the next step."""
-        while True:
+        """A server that is away is noticed by the next step. Ends at `close`, also where Python 3.11 loses the cancelling."""
+        while self._alive:
             await asyncio.sleep(self._lease / 4)
             for step in {step.key: step for step in self._calls.values()}.values():
                 with suppress(Away):
