@@ -385,8 +385,8 @@ class Against(RuleBasedStateMachine):
             assert used == pytest.approx({name: self.oracle.used(name, self.now) for name in self.oracle.limits})
 
 
-TestQuotaAgainstBruteForce = Against.TestCase
-TestQuotaAgainstBruteForce.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestQuotaAgainstBruteForce = pytest.mark.timeout(60)(Against.TestCase)
+TestQuotaAgainstBruteForce.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.floats(0, 5), st.integers(0, 50)), max_size=60))
