@@ -4,15 +4,17 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 import tests
+from massgen.feedback import learned
 from tests.providers.strict import Arrival, Judge, Strict
 from tests.redis_server import RedisServer
 
@@ -117,3 +119,72 @@ async def test_after_a_process_was_killed_the_others_go_on_within_the_lease_and_
     assert result["refused"] == 0
     assert result["said"] == []
     assert longest_gap(of(strict, "process 1"), killed) < LEASE + WINDOW + SLACK
+
+
+async def ask(strict: Strict, path: str, body: dict[str, Any]) -> tuple[int, Mapping[str, str], dict[str, Any]]:
+    headers = {"authorization": "Bearer one", "x-goog-api-key": "one"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(strict.url + path, json=body) as response,
+    ):
+        return response.status, response.headers, await response.json()
+
+
+def said(words: int) -> dict[str, Any]:
+    return {"model": "flash", "messages": [{"role": "user", "content": "word " * words}]}
+
+
+def written(words: int) -> dict[str, Any]:
+    return {"contents": [{"role": "user", "parts": [{"text": "word " * words}]}]}
+
+
+async def test_the_judge_refuses_what_exceeds_a_limit_in_any_window_and_counts_it():
+    clock = [0.0]
+    judge = Judge(rpm=2, tpm=100, seconds=60.0, clock=lambda: clock[0])
+    assert judge.room_in() == 0.0
+    for now, tokens, exceeded in [(0, 60, None), (30, 41, "tpm"), (30, 40, None), (59.9, 0, "rpm"), (60, 60, None)]:
+        clock[0] = now
+        assert judge.arrive("one", tokens).exceeded == exceeded, now
+    assert [each.at for each in judge.violations] == [30, 59.9]
+    assert judge.room_in() == 30
+
+
+async def test_a_strict_provider_refuses_in_the_words_of_openai():
+    async with Strict(Judge(rpm=1, tpm=50)) as strict:
+        status, headers, reply = await ask(strict, "/v1/chat/completions", said(20))
+        assert (status, headers["x-ratelimit-remaining-requests"], headers["x-ratelimit-remaining-tokens"]) == (
+            200,
+            "0",
+            "30",
+        )
+        assert reply["usage"]["prompt_tokens"] == 20
+        status, headers, reply = await ask(strict, "/v1/chat/completions", said(40))
+        assert status == 429
+        assert "on requests per min (RPM): Limit 1, Used 1, Requested 1." in reply["error"]["message"]
+        assert 0 < float(headers["retry-after"]) <= 60
+    async with Strict(Judge(tpm=50)) as strict:
+        assert (await ask(strict, "/v1/chat/completions", said(20)))[0] == 200
+        _, _, reply = await ask(strict, "/v1/chat/completions", said(40))
+        assert "on tokens per min (TPM): Limit 50, Used 20, Requested 40." in reply["error"]["message"]
+
+
+async def test_a_strict_provider_refuses_in_the_words_of_gemini():
+    async with Strict(Judge(rpm=1), words="gemini") as strict:
+        path = "/v1beta/models/flash:generateContent"
+        assert (await ask(strict, path, written(3)))[0] == 200
+        status, headers, reply = await ask(strict, path, written(3))
+        feedback = learned("gemini", status, headers, json.dumps(reply))
+    assert status == 429
+    assert feedback.limits == {"rpm": 1}
+    assert feedback.retry_after == pytest.approx(60, abs=5)
+
+
+@pytest.mark.timeout(40)
+async def test_processes_that_share_nothing_are_refused(tmp_path: Path):
+    """A test of the tests: each alone keeps to the limits."""
+    async with (
+        provider() as strict,
+        team(strict, str(tmp_path / "one.db"), 1) as one,
+        team(strict, str(tmp_path / "other.db"), 1) as other,
+    ):
+        await reach(strict, [*one, *other], lambda: len(strict.judge.violations) > RPM // 2)
