@@ -1,7 +1,6 @@
 """Who counts the calls of one key: this process, at once, or a store that others use too."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -48,9 +47,7 @@ class Here:
     poll = 60.0
     """A limit may have been changed, or the wall's clock set."""
 
-    def __init__(
-        self, quota: Quota, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, quota: Quota, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._quota, self._clock, self._wall = quota, clock, wall
 
     def take(self, weights: Weights, limits: Limits) -> Call | Blocked:

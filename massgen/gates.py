@@ -1,11 +1,13 @@
 """The queue of each key: its head asks whether there is room, and whoever leaves wakes the next."""
 
 import asyncio
+import sys
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -18,6 +20,10 @@ from massgen.quotas import Blocked, Feedback, Limits, Profile, Weights
 
 T = TypeVar("T")
 
+steady: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
+)
+"""Seconds that also pass while the machine sleeps, where the system counts them: a hold until midnight must end at midnight."""
 APART = 1.005
 """How much further apart than even calls are paced: those that come a hair too close are refused."""
 FAVOUR = 3
@@ -64,7 +70,7 @@ class Counts:
 class Context:
     """What a queue needs of the world: a monotonic `clock`, a `wall` of epoch seconds, and who is told."""
 
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = steady
     wall: Callable[[], float] = time.time
     waited: Callable[[Wait], None] = lambda wait: None
     told: Callable[[str], None] = lambda lesson: None
@@ -179,6 +185,7 @@ class Gate(Generic[T]):
                 self.wake()
         except QuotaError as error:
             raise self._placed(error) from None
+        self._blocked = None
         self._counts.granted += 1
         return ticket
 

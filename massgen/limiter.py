@@ -16,7 +16,7 @@ from aiolimiter import AsyncLimiter
 from massgen.books import Here, Outbox, There
 from massgen.errors import BackendError, HttpReply
 from massgen.feedback import learned
-from massgen.gates import Context, Counts, Gate, Wait
+from massgen.gates import Context, Counts, Gate, Wait, steady
 from massgen.messages import Usage
 from massgen.quota_stores import QuotaStore
 from massgen.quota_stores.memory import Memory
@@ -41,7 +41,7 @@ class Limiter:
         profiles: Callable[[str, str], Profile | None],
         *,
         store: QuotaStore | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = steady,
         wall: Callable[[], float] = time.time,
         waited: Callable[[Wait], None] = lambda wait: None,
         told: Callable[[str], None] = lambda lesson: None,

@@ -184,9 +184,9 @@ async def trial(
 
 def clairvoyant(
     works: Sequence[Work], until: float, *, rpm: float | None = None, tpm: float | None = None
-) -> tuple[int, int]:
-    """Calls and tokens that a scheduler who knows every weight serves before `until`, in the order of the callers."""
-    now, calls, tokens, recent = 0.0, 0, 0, deque[tuple[float, int]]()
+) -> tuple[int, float]:
+    """Calls that a scheduler who knows every weight serves before `until`, in the order of the callers, and when the last."""
+    now, last, calls, recent = 0.0, 0.0, 0, deque[tuple[float, int]]()
     for work in works:
         now = max(now, work.at)
         while True:
@@ -200,8 +200,8 @@ def clairvoyant(
         if now >= until:
             break
         recent.append((now, work.tokens))
-        calls, tokens = calls + 1, tokens + work.tokens
-    return calls, tokens
+        last, calls = now, calls + 1
+    return calls, last
 
 
 def mixed(count: int, seed: int = 1, *, most: int = 8000) -> list[Work]:

@@ -34,8 +34,9 @@ class RedisServer:
         raise AssertionError(f"redis-server did not start:\n{''.join(said)}")
 
     def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
         self.socket.unlink(missing_ok=True)
 
     def command(self, *words: str) -> None:
@@ -45,6 +46,17 @@ class RedisServer:
             connection.connect(str(self.socket))
             connection.sendall(f"{' '.join(words)}\r\n".encode())
             connection.recv(1024)
+
+    def ahead(self, prefix: str, seconds: int) -> None:
+        """Let what is stored below `prefix` have been written `seconds` later than it was, as if the clock was set back."""
+        script = (
+            "local function later(key) for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do "
+            "redis.call('ZINCRBY', key, ARGV[1], member) end end "
+            "later(KEYS[2]) later(KEYS[3]) local account = cmsgpack.unpack(redis.call('GET', KEYS[1])) "
+            "account.latest = account.latest + ARGV[1] redis.call('SET', KEYS[1], cmsgpack.pack(account))"
+        )
+        keys = (f"{prefix}{part}" for part in ("state", "minute", "owners"))
+        self.command("EVAL", f'"{script}"', "3", *keys, str(seconds * 1_000_000))
 
     def __enter__(self) -> Self:
         self.start()

@@ -38,7 +38,9 @@ DEFAULTS = Allowances()
         ("gemini-flash-latest", 9, 249_999, 249, 3),
         ("gemini-2.5-flash-lite", 14, 249_999, 999, 3),
         ("gemini-2.5-flash-lite-preview-09-2025", 14, 249_999, 999, 3),
+        ("gemini-flash-lite-latest", 14, 249_999, 999, 3),
         ("gemini-2.5-pro", 2, 124_999, 49, 10),
+        ("gemini-pro-latest", 2, 124_999, 49, 10),
     ],
 )
 def test_geminis_free_tier_is_kept_to_and_flash_lite_is_not_flash(
@@ -151,7 +153,7 @@ def test_where_each_part_is_from_is_known():
     assert found
     assert [(row.where, row.provider, row.pattern) for row in found.rows] == [
         ("team.yaml", "gemini", "default"),
-        ("massgen", "gemini", "gemini-*flash*"),
+        ("massgen", "gemini", "gemini-2.5-flash"),
     ]
 
 

@@ -93,6 +93,7 @@ def test_a_success_has_no_wait_whatever_its_headers_and_body_say() -> None:
         ({"retry-after": "soon", "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}, 1),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "1e3"}, None),
+        ({"retry-after": "172800"}, None),
         ({"retry-after": "99999999999"}, None),
         ({"retry-after": "Fri, 32 Foo 2026 99:99:99 GMT"}, None),
         ({"retry-after": formatdate(NOW + 10 * MAX_WAIT, usegmt=True)}, None),

@@ -435,6 +435,19 @@ async def test_a_ticket_that_comes_after_its_caller_was_cancelled_is_given_back(
 
 
 @scene
+async def test_a_block_that_comes_after_its_caller_was_cancelled_is_dropped():
+    store = Slow()
+    desk = Desk(limited(rpm=1), store=store)
+    await desk.call()
+    waiting = asyncio.create_task(desk.call())
+    await asyncio.sleep(0.45)
+    waiting.cancel()
+    await desk.limiter.aclose()
+    assert "release" not in store.steps
+    assert await desk.limiter.use() == {"gemini/flash": {"rpm": (1, 1)}}
+
+
+@scene
 async def test_a_store_that_fails_to_write_is_told():
     desk = Desk(limited(rpm=9), store=Slow())
     await desk.refused(Feedback(retry_after=5.0, limits={"rpm": 9}))

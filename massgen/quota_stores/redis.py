@@ -4,18 +4,18 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from massgen.errors import UsageError
-from massgen.quota_stores.shared import LEASE, SEEN, TURN, Answer, Away, Shared, Step, Tell, ignore, rules, soon
-from massgen.quotas import Blocked
+from massgen.quota_stores.shared import LEASE, RETRY, SEEN, TURN, Answer, Away, Shared, Step, Tell, ignore, rules, soon
+from massgen.quotas import Blocked, Limits
 from massgen.windows import next_midnight
 
 PATIENCE = 2.0
 """Seconds to wait for a connection or a reply."""
-CONNECTIONS = 8
 SCHEMES = ("redis", "rediss", "unix")
 PARTS = ("state", "calls", "minute", "spend", "owners", "waiters")
 HOSTS = 2
@@ -24,10 +24,11 @@ HOSTS = 2
 
 class Redis(Shared):
     """Quotas on the server at `url` (`redis://`, `rediss://` or `unix://`). A process that says nothing for `lease` seconds is
-    dead: its calls under way count as acknowledged. `told` hears when the server is away, and when it is back."""
+    dead: its calls under way count as acknowledged. `told` hears when the server is away, and when it is back; that is tried
+    after `retry` seconds, then less and less often."""
 
-    def __init__(self, url: str, *, lease: float = LEASE, told: Tell = ignore) -> None:
-        super().__init__(lambda owner: _Server(url, owner, lease), told)
+    def __init__(self, url: str, *, lease: float = LEASE, retry: float = RETRY, told: Tell = ignore) -> None:
+        super().__init__(lambda owner: _Server(url, owner, lease), told, retry)
 
 
 class _Client(Protocol):
@@ -49,7 +50,6 @@ class _Server:
         script = resources.files("massgen.quota_stores").joinpath("quota.lua").read_text("utf-8")
         self._script = self._client.register_script(script)
         self._days: dict[str, list[int]] = {}
-        self._room = asyncio.Semaphore(CONNECTIONS)
         self._calls, self._keys = dict[str, Step](), dict[str, Step]()
         self._alive: asyncio.Task[None] | None = None
 
@@ -86,8 +86,8 @@ class _Server:
             await self._client.aclose()
 
     async def _live(self) -> None:
-        """A server that is away is noticed by the next step."""
-        while True:
+        """A server that is away is noticed by the next step. Ends at `close`, also where Python 3.11 loses the cancelling."""
+        while self._alive:
             await asyncio.sleep(self._lease / 4)
             for step in {step.key: step for step in self._calls.values()}.values():
                 with suppress(Away):
@@ -97,12 +97,9 @@ class _Server:
         keys = [f"massgen:{{{step.key}}}:{part}" for part in PARTS]
         reply: dict[str, Any] = {}
         for _ in range(2):
-            asked = json.dumps(
-                {**self._asked(step, reply.get("zone")), "verb": verb or step.verb, "ago": round(ago * 1e6)}
-            )
-            async with self._room:
-                with _Told():
-                    reply = json.loads(await self._script(keys=keys, args=[asked]))
+            asked = self._asked(step, reply.get("zone")) | {"verb": verb or step.verb, "ago": round(ago * 1e6)}
+            with _Told():
+                reply = json.loads(await self._script(keys=keys, args=[json.dumps(asked)]))
             if "zone" not in reply:
                 return reply
         raise Away("its clock is off by centuries")
@@ -113,15 +110,24 @@ class _Server:
         if now or zone not in self._days:
             self._days[zone] = _midnights(zone, int(now) / 1e6 if now else 0.0)
         asked = {
-            "ticket": step.ticket, "owner": self._owner,
-            "rules": [(rule.dimension, min(rule.limit, 1e15), rule.meter, rule.column + 1) for rule in rules(limits)],
-            "minute": round(limits.minute_seconds * 1e6), "spend": round(limits.cost_seconds * 1e6),
-            "days": self._days[zone], "spent": limits.cost is not None, "soon": round(soon(limits) * 1e6),
+            **_of(limits), "ticket": step.ticket, "owner": self._owner, "days": self._days[zone],
             "lease": round(self._lease * 1e6), "lost": round(max(SEEN, 2 * self._lease) * 1e6), "turn": round(TURN * 1e6),
             "keep": round(2000 * max(86_400.0, limits.cost_seconds, step.seconds)),
             "seconds": round(step.seconds * 1e6), "dimension": step.dimension,
         }  # fmt: skip
         return asked if step.vector is None else {**asked, "vector": step.vector}
+
+
+@lru_cache(maxsize=256)
+def _of(limits: Limits) -> Mapping[str, Any]:
+    """What the script is told of them."""
+    return {
+        "rules": [(rule.dimension, min(rule.limit, 1e15), rule.meter, rule.column + 1) for rule in rules(limits)],
+        "minute": round(limits.minute_seconds * 1e6),
+        "spend": round(limits.cost_seconds * 1e6),
+        "spent": limits.cost is not None,
+        "soon": round(soon(limits) * 1e6),
+    }
 
 
 class _Told:
@@ -139,20 +145,20 @@ class _Told:
 
 def _client(url: str) -> _Client:
     try:
-        from redis.asyncio import ConnectionPool, Redis
+        from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
         raise UsageError(
             "limits are to be shared through Redis, but its client is not installed", fix="pip install 'massgen[redis]'"
         ) from None
-    pool = cast(Any, ConnectionPool).from_url(
+    return cast(Any, Redis).from_url(
         url,
+        single_connection_client=True,
         socket_timeout=PATIENCE,
         socket_connect_timeout=PATIENCE,
         retry=Retry(NoBackoff(), 1),
     )
-    return cast(_Client, Redis.from_pool(pool))
 
 
 def _place(url: str) -> str:

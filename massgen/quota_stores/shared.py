@@ -154,7 +154,11 @@ class Shared:
     fair share of the limits, and the ledger is told of them when it is back. `told` is called once for each of both."""
 
     def __init__(
-        self, ledger: Callable[[str], Ledger], told: Tell, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: Callable[[str], Ledger],
+        told: Tell,
+        retry: float = RETRY,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._numbers = secrets.token_hex(8), count()
         self._ledger, self._told, self._clock = ledger(self._name), told, clock
@@ -163,7 +167,8 @@ class Shared:
         self._calls: dict[str, str] = {}
         self._debts: deque[Step] = deque(maxlen=DEBTS)
         self._tasks: set[asyncio.Task[Answer]] = set()
-        self._up, self._said, self._retry, self._pause = False, False, -math.inf, RETRY
+        self._up, self._said = False, False
+        self._retry, self._pause, self._first_pause = -math.inf, retry, retry
 
     async def reserve(self, key: str, limits: Limits, weights: Weights) -> str | Blocked:
         _empty(limits).check(weights, 0.0, 0.0)
@@ -272,7 +277,7 @@ class Shared:
                 except Away:
                     self._debts.appendleft(step)
                     raise
-            self._up, self._pause = True, RETRY
+            self._up, self._pause = True, self._first_pause
         if self._said:
             self._said = False
             self._told(f"rate limits are shared again: {self._ledger.where} is back")

@@ -44,7 +44,8 @@ one account write lower limits.
 
 ## What massgen assumes
 
-Numbers are those of the smallest account, less one where the provider was seen to be strict."""
+Numbers are those of the smallest account that the source has. Gemini's are one less, but for Pro's requests a minute. Of its
+newer models none are published: these are taken to be like the older ones."""
 
 
 def limits_page() -> str:
