@@ -140,7 +140,7 @@ def _files(code: str) -> Iterator[tuple[str, str]]:
 
 
 def _templates(code: str) -> Iterator[tuple[str, str]]:
-    for name in re.findall(r"@examples/([\w-]+)", code):
+    for name in re.findall(r"@examples/([\w/-]+)", code):
         if name not in {*examples.names(), "NAME"}:
             yield f"no template is called {name}", "massgen examples list tells them."
 
