@@ -46,7 +46,7 @@ def test_of_several_files_each_has_its_problems_told():
     ran = run("validate", "bad.yaml", "good.yaml", "none.yaml", "@examples/quickstat")
     assert ran.stdout.splitlines() == [
         "bad.yaml:1:30 agents[0].backend.type: 'locl' is not allowed; did you mean 'local'?",
-        "bad.yaml:2:1 colour: unknown key; allowed: agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, agent, extends, profiles",
+        "bad.yaml:2:1 colour: unknown key; allowed: agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent, extends, profiles",
         "good.yaml: valid",
         "none.yaml: cannot be read: No such file or directory",
         "no template is called 'quickstat'; did you mean quickstart?",

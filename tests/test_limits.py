@@ -208,10 +208,10 @@ async def test_what_a_reply_teaches_is_a_note_of_the_result() -> None:
         return say("Paris.")
 
     async with Simulator(policy) as sim:
-        agent = {"backend": {"type": "chatcompletion", "model": "m", "base_url": sim.base_url}}
+        agent = {"backend": {"type": "openai", "model": "m", "api_key": "sk-0123456789", "base_url": sim.base_url}}
         result = await massgen.arun("What?", {"agents": [agent]})
     assert result.answer == "Paris."
-    assert any("chatcompletion/m" in note for note in result.notes)
+    assert any("openai/m: the provider allows 3 requests a minute" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("switch", [{"enable_rate_limit": False}, {}])

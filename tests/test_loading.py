@@ -34,7 +34,7 @@ agents:
       base_url: http://localhost:8000/v1
       model: some-model
 """
-KEYS = "agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, agent, extends, profiles"
+KEYS = "agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent, extends, profiles"
 SECRET = "sk-1234567890abcdef"
 BACKEND = {"type": "chatcompletion", "base_url": "http://localhost:8000/v1", "model": "m"}
 

@@ -151,7 +151,7 @@ def test_on_one_line_the_comment_goes_above_it(migrated):
         "  # the one",
         "  # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE",
         "  # cwd: w",
-        "  # massgen: there are no rate limits in this version: a refused call is sent again after a while",
+        "  # massgen: write `enable_rate_limit` beside `backend`, and the numbers under `rate_limits`",
         "  # enable_rate_limit: true",
         "  # massgen: agents have no tools in this version",
         "  # mcp_servers: {}",
