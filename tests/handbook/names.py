@@ -34,6 +34,7 @@ INTERNAL = {
     "LITELLM_MODE",
     "PYDANTIC_DISABLE_PLUGINS",
     "OMP_WAIT_POLICY",
+    "TIKTOKEN_CACHE_DIR",
 }
 """What massgen sets for the libraries it uses."""
 ELSEWHERE = {
