@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.limit_plots import PLOTS, RPM, alone, arrivals, ours, svg, within
+from tests.pictures import ASSETS
 
 
 @pytest.mark.parametrize("path", PLOTS, ids=lambda path: path.stem)
@@ -22,5 +23,5 @@ def test_both_send_every_call_of_both_bursts() -> None:
 
 
 def test_the_page_shows_both_plots() -> None:
-    page = Path("handbook/concepts/rate-limits.md").read_text("utf-8")
+    page = (ASSETS.parent / "concepts" / "rate-limits.md").read_text("utf-8")
     assert all(f"../assets/{path.name}" in page for path in PLOTS)
