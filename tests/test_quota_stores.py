@@ -686,3 +686,31 @@ async def test_closing_waits_for_what_was_begun():
     await asyncio.sleep(0)
     await store.aclose()
     assert ledger.heard == ["reserve 0", "release 0"]
+
+
+async def test_stores_that_make_the_file_at_the_same_time_do_not_fail(files: Place):
+    stores, limits = [files.store() for _ in range(6)], Limits(rpm=100)
+    await asyncio.gather(*(made(store, limits) for store in stores))
+    assert (await stores[0].use("key", limits))["rpm"] == (6, 100)
+    assert files.told == []
+
+
+async def test_calls_that_a_start_of_the_machine_cut_off_count_from_then_on(files: Place):
+    limits, clock = Limits(rpm=2, concurrency=2), Clock()
+    cut_off = ticking(files, clock, boot=lambda: "one")
+    await granted(cut_off, limits)
+    restarted = Clock(12.0, clock.wall + 600)
+    store = ticking(files, restarted, boot=lambda: "two")
+    assert await store.use("key", limits) == {"rpm": (1, 2), "concurrency": (0, 2)}
+    restarted.wait(60)
+    assert (await store.use("key", limits))["rpm"] == (0, 2)
+
+
+async def test_what_was_acknowledged_before_midnight_is_not_corrected_after_it(files: Place):
+    limits, clock = Limits(tpd=50), Clock(wall=NOON + 12 * HOUR - 5)
+    store = ticking(files, clock)
+    ticket = await granted(store, limits, Weights(30))
+    await store.acked("key", ticket)
+    clock.wait(10)
+    await store.finish("key", ticket, Weights(1))
+    assert (await store.use("key", limits))["tpd"] == (0, 50)
