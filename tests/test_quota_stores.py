@@ -268,14 +268,17 @@ async def test_changed_limits_keep_what_is_counted(every: Place):
     assert (await blocked(store, Limits(rpm=4))).used == 5
 
 
-async def test_a_new_day_begins_with_what_is_under_way(every: Place):
-    """A zone whose day began later is, for a store, a day that begins now."""
+@pytest.mark.redis
+async def test_a_new_day_of_the_server_begins_with_what_is_under_way(server: RedisServer):
+    """A zone whose day began later is, for the server, a day that begins now."""
+    server.command("FLUSHALL")
     zones = sorted(("Etc/GMT+12", "Etc/GMT+3", "Etc/GMT-9"), key=lambda zone: next_midnight(zone, time.time()))
-    store, early, late = every.store(), *(Limits(rpd=9, tpd=99, day_zone=zone) for zone in (zones[0], zones[-1]))
-    await made(store, early, Weights(10))
-    ticket = await granted(store, early, Weights(20))
-    assert await store.use("key", early) == {"rpd": (2, 9), "tpd": (30, 99)}
-    if isinstance(store, Redis):
+    early, late = (Limits(rpd=9, tpd=99, day_zone=zone) for zone in (zones[0], zones[-1]))
+    async with closing(_redis(server)) as place:
+        store = place.store()
+        await made(store, early, Weights(10))
+        ticket = await granted(store, early, Weights(20))
+        assert await store.use("key", early) == {"rpd": (2, 9), "tpd": (30, 99)}
         assert await store.use("key", late) == {"rpd": (1, 9), "tpd": (20, 99)}
         await store.finish("key", ticket, Weights(5))
         assert await store.use("key", late) == {"rpd": (1, 9), "tpd": (5, 99)}
