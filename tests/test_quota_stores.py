@@ -531,6 +531,25 @@ async def test_a_file_that_is_mended_is_used_again(files: Place, tmp_path: Path)
     assert await other.use("key", limits) == {"rpm": (2, 9), "tpm": (8, 100)}
 
 
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_file_that_was_deleted_is_made_anew_for_all(files: Place, tmp_path: Path, again: bool):
+    limits, how = Limits(rpm=9), {"retry": 0.02, "lease": 0.1}
+    one, other = files.store(**how), files.store(**how)
+    for store in (one, other):
+        await made(store, limits)
+    for path in tmp_path.glob("quotas.db*"):
+        path.unlink()
+    if again:
+        await made(files.store(), limits)
+    while sum("shared again" in each for each in files.told) < 2:
+        for store in (one, other):
+            await store.use("key", limits)
+        await asyncio.sleep(0.01)
+    await made(one, limits)
+    assert (await other.use("key", limits))["rpm"][0] == 1 + again
+    assert "deleted or replaced" in files.told[0]
+
+
 async def test_a_file_that_another_program_keeps_locked_is_given_up_in_time(files: Place, tmp_path: Path):
     store, limits = files.store(patience=0.1), Limits(rpm=2)
     await made(store, limits)
