@@ -268,8 +268,14 @@ def _limits_call() -> Call:
 
 
 def scale() -> dict[str, float]:
-    counts = {"ten_thousand": 10_000, "million": 1_000_000}
-    return {f"{name}_us": asyncio.run(_cpu(_our_call(OPEN), count)) * 1e6 for name, count in counts.items()}
+    """A million calls in one window, in parts of 10,000: the best of the first ten parts, and of the last."""
+
+    async def measured() -> list[float]:
+        call = _our_call(OPEN)
+        return [await _cpu(call, 10_000) * 1e6 for _ in range(100)]
+
+    parts = asyncio.run(measured())
+    return {"ten_thousand_us": min(parts[:10]), "million_us": min(parts[-10:])}
 
 
 def memory() -> dict[str, float]:

@@ -52,15 +52,15 @@ class Here:
 
     def take(self, weights: Weights, limits: Limits) -> Call | Blocked:
         quota = self._quota
-        if limits is not quota.limits and limits != quota.limits:
-            quota.limits = limits
+        if limits is not quota.limits:
+            self._keep(limits)
         return quota.reserve(weights, self._clock(), self._wall())
 
     async def ask(self, weights: Weights, limits: Limits) -> Call | Blocked:
         return self.take(weights, limits)
 
     def check(self, weights: Weights, limits: Limits) -> None:
-        self._quota.limits = limits
+        self._keep(limits)
         self._quota.check(weights, self._clock(), self._wall())
 
     def acked(self, ticket: Call) -> None:
@@ -76,8 +76,12 @@ class Here:
         self._quota.hold(seconds, self._clock(), dimension)
 
     async def use(self, limits: Limits) -> Mapping[str, tuple[float, float]]:
-        self._quota.limits = limits
+        self._keep(limits)
         return self._quota.use(self._clock(), self._wall())
+
+    def _keep(self, limits: Limits) -> None:
+        if limits != self._quota.limits:
+            self._quota.limits = limits
 
 
 class Outbox:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
+from math import inf
 from typing import Generic, TypeVar
 
 from aiolimiter import AsyncLimiter
@@ -89,26 +90,31 @@ class Context:
 class _Waiter:
     """A call in the queue; lower ranks go first."""
 
-    __slots__ = ("rank", "told", "woken")
+    __slots__ = ("_again", "_woken", "rank", "told")
 
     def __init__(self, rank: tuple[float, int]) -> None:
         self.rank, self.told = rank, False
-        self.woken: asyncio.Future[None] | None = None
+        self._woken: asyncio.Future[None] | None = None
+        self._again = False
 
     def wake(self) -> None:
-        if self.woken and not self.woken.done():
-            self.woken.set_result(None)
+        """Ask again: now, or where an answer is on its way, after that."""
+        self._again = True
+        if self._woken and not self._woken.done():
+            self._woken.set_result(None)
 
     async def sleep(self, seconds: float | None) -> None:
         """Until woken, or for `seconds`."""
-        loop = asyncio.get_running_loop()
-        self.woken = loop.create_future()
-        timer = loop.call_later(seconds, self.wake) if seconds is not None else None
-        try:
-            await self.woken
-        finally:
-            if timer:
-                timer.cancel()
+        if not self._again:
+            loop = asyncio.get_running_loop()
+            self._woken = loop.create_future()
+            timer = loop.call_later(seconds, self.wake) if seconds is not None else None
+            try:
+                await self._woken
+            finally:
+                if timer:
+                    timer.cancel()
+        self._again = False
 
 
 def _rank(waiter: _Waiter) -> tuple[float, int]:
@@ -191,7 +197,7 @@ class Gate(Generic[T]):
 
     async def pace(self, ticket: T, weights: Weights) -> None:
         """Wait until the call may be sent: a minute's calls are sent evenly apart. If cancelled, it is given back."""
-        if (rpm := self.limits(weights).rpm) is None:
+        if (rpm := self.limits(weights).rpm) is None or rpm == inf:
             return
         seconds = APART * self.profile.limits.minute_seconds / rpm
         if self._pacer is None or self._pacer.time_period != seconds:

@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -299,8 +300,9 @@ async def test_one_who_waits_for_the_pace_or_for_a_cooldown_is_told():
 
 @scene
 async def test_the_pace_needs_a_limit_of_requests():
-    desk = Desk(Profile(limits=Limits(tpm=100), pacing=True))
-    assert [await desk.call(), await desk.call()] == [near(0), near(0)]
+    for limits in (Limits(tpm=100), Limits(rpm=math.inf)):
+        desk = Desk(Profile(limits=limits, pacing=True))
+        assert [await desk.call(), await desk.call()] == [near(0), near(0)]
 
 
 @scene
@@ -366,7 +368,7 @@ class Slow:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.memory = Memory(loop.time, lambda: MORNING + loop.time())
-        self.closed, self.steps = False, list[str]()
+        self.closed, self.steps, self.lag = False, list[str](), 0.0
 
     async def _later(self, name: str, *rest: Any) -> Any:
         await asyncio.sleep(0.1)
@@ -374,7 +376,9 @@ class Slow:
         return await getattr(self.memory, name)(*rest)
 
     async def reserve(self, key: str, limits: Limits, weights: Weights) -> str | Blocked:
-        return await self._later("reserve", key, limits, weights)
+        answer = await self._later("reserve", key, limits, weights)
+        await asyncio.sleep(self.lag)
+        return answer
 
     async def acked(self, key: str, ticket: str) -> None:
         await self._later("acked", key, ticket)
@@ -420,6 +424,14 @@ async def test_a_slow_store_is_polled_because_other_processes_free_room():
     await asyncio.sleep(10)
     await store.memory.release(key, foreign)
     assert 10 < await waiting < 11.5
+
+
+@scene
+async def test_room_that_is_made_while_an_answer_is_on_its_way_is_asked_for_at_once():
+    store = Slow()
+    desk, store.lag = Desk(limited(concurrency=1), store=store), 0.5
+    begun = await asyncio.gather(desk.call(seconds=0.3), desk.call())
+    assert begun == [near(0.6), near(1.8)]
 
 
 @scene

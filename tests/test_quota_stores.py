@@ -268,14 +268,17 @@ async def test_changed_limits_keep_what_is_counted(every: Place):
     assert (await blocked(store, Limits(rpm=4))).used == 5
 
 
-async def test_a_new_day_begins_with_what_is_under_way(every: Place):
-    """A zone whose day began later is, for a store, a day that begins now."""
+@pytest.mark.redis
+async def test_a_new_day_of_the_server_begins_with_what_is_under_way(server: RedisServer):
+    """A zone whose day began later is, for the server, a day that begins now."""
+    server.command("FLUSHALL")
     zones = sorted(("Etc/GMT+12", "Etc/GMT+3", "Etc/GMT-9"), key=lambda zone: next_midnight(zone, time.time()))
-    store, early, late = every.store(), *(Limits(rpd=9, tpd=99, day_zone=zone) for zone in (zones[0], zones[-1]))
-    await made(store, early, Weights(10))
-    ticket = await granted(store, early, Weights(20))
-    assert await store.use("key", early) == {"rpd": (2, 9), "tpd": (30, 99)}
-    if isinstance(store, Redis):
+    early, late = (Limits(rpd=9, tpd=99, day_zone=zone) for zone in (zones[0], zones[-1]))
+    async with closing(_redis(server)) as place:
+        store = place.store()
+        await made(store, early, Weights(10))
+        ticket = await granted(store, early, Weights(20))
+        assert await store.use("key", early) == {"rpd": (2, 9), "tpd": (30, 99)}
         assert await store.use("key", late) == {"rpd": (1, 9), "tpd": (20, 99)}
         await store.finish("key", ticket, Weights(5))
         assert await store.use("key", late) == {"rpd": (1, 9), "tpd": (5, 99)}
@@ -528,6 +531,25 @@ async def test_a_file_that_is_mended_is_used_again(files: Place, tmp_path: Path)
     assert await other.use("key", limits) == {"rpm": (2, 9), "tpm": (8, 100)}
 
 
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_file_that_was_deleted_is_made_anew_for_all(files: Place, tmp_path: Path, again: bool):
+    limits, how = Limits(rpm=9), {"retry": 0.02, "lease": 0.1}
+    one, other = files.store(**how), files.store(**how)
+    for store in (one, other):
+        await made(store, limits)
+    for path in tmp_path.glob("quotas.db*"):
+        path.unlink()
+    if again:
+        await made(files.store(), limits)
+    while sum("shared again" in each for each in files.told) < 2:
+        for store in (one, other):
+            await store.use("key", limits)
+        await asyncio.sleep(0.01)
+    await made(one, limits)
+    assert (await other.use("key", limits))["rpm"][0] == 1 + again
+    assert "deleted or replaced" in files.told[0]
+
+
 async def test_a_file_that_another_program_keeps_locked_is_given_up_in_time(files: Place, tmp_path: Path):
     store, limits = files.store(patience=0.1), Limits(rpm=2)
     await made(store, limits)
@@ -686,3 +708,31 @@ async def test_closing_waits_for_what_was_begun():
     await asyncio.sleep(0)
     await store.aclose()
     assert ledger.heard == ["reserve 0", "release 0"]
+
+
+async def test_stores_that_make_the_file_at_the_same_time_do_not_fail(files: Place):
+    stores, limits = [files.store() for _ in range(6)], Limits(rpm=100)
+    await asyncio.gather(*(made(store, limits) for store in stores))
+    assert (await stores[0].use("key", limits))["rpm"] == (6, 100)
+    assert files.told == []
+
+
+async def test_calls_that_a_start_of_the_machine_cut_off_count_from_then_on(files: Place):
+    limits, clock = Limits(rpm=2, concurrency=2), Clock()
+    cut_off = ticking(files, clock, boot=lambda: "one")
+    await granted(cut_off, limits)
+    restarted = Clock(12.0, clock.wall + 600)
+    store = ticking(files, restarted, boot=lambda: "two")
+    assert await store.use("key", limits) == {"rpm": (1, 2), "concurrency": (0, 2)}
+    restarted.wait(60)
+    assert (await store.use("key", limits))["rpm"] == (0, 2)
+
+
+async def test_what_was_acknowledged_before_midnight_is_not_corrected_after_it(files: Place):
+    limits, clock = Limits(tpd=50), Clock(wall=NOON + 12 * HOUR - 5)
+    store = ticking(files, clock)
+    ticket = await granted(store, limits, Weights(30))
+    await store.acked("key", ticket)
+    clock.wait(10)
+    await store.finish("key", ticket, Weights(1))
+    assert (await store.use("key", limits))["tpd"] == (0, 50)

@@ -18,7 +18,7 @@ from massgen.quota_stores.sqlite import Sqlite
 from massgen.quotas import Limits, Weights
 from tests.redis_server import RedisServer
 
-BURSTS, CALLS, PAUSE = 40, 10, 0.1
+BURSTS, CALLS, PAUSE = 25, 10, 0.4
 """A process calls ten times in a row, as the agents of a team do, then a while not."""
 
 

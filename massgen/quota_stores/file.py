@@ -44,7 +44,7 @@ class QuotaFile:
     def __init__(self, path: Path, sense: Sense, patience: float) -> None:
         self._path, self._sense, self._patience = path, sense, patience
         self._db: sqlite3.Connection | None = None
-        self.sharers = 1
+        self.sharers, self.replaced, self._inode = 1, False, 0
 
     def open(self) -> None:
         """Make the file, or make sure that it can be used."""
@@ -56,6 +56,7 @@ class QuotaFile:
             with self._transaction():
                 _create(db)
                 self._start(db, self._sense.clock(), self._sense.wall())
+            self.replaced, self._inode = False, self._path.stat().st_ino
 
     def connect(self) -> sqlite3.Connection:
         self.close()
@@ -82,9 +83,13 @@ class QuotaFile:
         self.close()
 
     def alive(self) -> None:
-        """A sign of life; a file that cannot be written is noticed by the next step."""
+        """A sign of life, and a look whether the file is still the one that others see. Whatever is wrong, the next step says."""
         with suppress(Away), _told(), self._transaction() as db:
             self._beat(db, self._sense.clock())
+        try:
+            self.replaced = self._path.stat().st_ino != self._inode
+        except OSError:
+            self.replaced = True
 
     def do(self, step: Step, ago: float) -> Answer:
         with _told(), self._transaction() as db:

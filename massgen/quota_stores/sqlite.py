@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from massgen import paths
 from massgen.quota_stores.file import BUSY, Busy, QuotaFile, Sense
-from massgen.quota_stores.shared import LEASE, RETRY, Answer, Shared, Step, Tell, ignore
+from massgen.quota_stores.shared import LEASE, RETRY, Answer, Away, Shared, Step, Tell, ignore
 
 T = TypeVar("T")
 
@@ -74,6 +74,8 @@ class _Machine:
         self._quick.connect()
 
     async def do(self, step: Step, ago: float) -> Answer:
+        if self._patient.replaced:
+            raise Away("it was deleted or replaced")
         try:
             return self._quick.do(step, ago)
         except Busy:
