@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import public_configs, validate
+from benchmarks import limits, public_configs, quota_stores, validate
 from benchmarks.footprint import footprint
 from benchmarks.live_view import live_view
 from benchmarks.local_model import local_model
@@ -27,12 +27,14 @@ from benchmarks.scenarios import Results, Row, probes, rows, slowness
 def main() -> int:
     options = _options()
     peers = [*PEERS, *([PUBLIC] if options.public else [])]
-    wanted = [row for row in [*rows(public=options.public), *validate.rows()] if options.only in row.what]
+    parts_of = (validate, limits, quota_stores)
+    told = [*rows(public=options.public), *(row for part in parts_of for row in part.rows())]
+    wanted = [row for row in told if options.only in row.what]
     needed = {RAW.name, *(figure.probe for row in wanted for figure in (row.figure, row.over, row.beside) if figure)}
     for peer in peers:
         if peer.name in needed:
             install(peer)
-    every = [*probes(public=options.public), *validate.probes()]
+    every = [*probes(public=options.public), *(probe for part in parts_of for probe in part.probes())]
     results = run([probe for probe in every if probe.name in needed], options.rounds)
     return report([*(line(row, results) for row in wanted), *parts(options, slowness(results))], results, options)
 

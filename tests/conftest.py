@@ -6,9 +6,27 @@ from pathlib import Path
 import pytest
 
 from massgen.models import ensure
+from tests.redis_server import PROGRAM
 
 SMALLEST = "smollm2-135m"
 """The model that tests really run."""
+
+
+_left_out: list[pytest.Item] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need redis-server are left out where it is not installed; the summary says so."""
+    if PROGRAM is None:
+        _left_out[:] = [item for item in items if item.get_closest_marker("redis")]
+        items[:] = [item for item in items if item.get_closest_marker("redis") is None]
+        config.hook.pytest_deselected(items=_left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _left_out:
+        why = "redis-server is not installed (Debian: apt-get install redis-server); CI installs it"
+        terminalreporter.write_line(f"{len(_left_out)} tests marked `redis` were left out: {why}")
 
 
 @pytest.fixture(autouse=True)

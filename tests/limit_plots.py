@@ -1,8 +1,7 @@
-"""Draws the handbook's plot of a rate limit from calls in virtual time: `python -m tests.limit_plots` writes it, light and dark."""
+"""Draws the handbook's plot of a rate limit from calls in virtual time: `python -m tests.limit_plots` writes it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
 
 from aiolimiter import AsyncLimiter
@@ -22,19 +21,10 @@ LEFT, TOP, WIDTH, HEIGHT = 48, 44, 640, 250
 Send = Callable[[], Awaitable[Refusal | None]]
 
 
-@dataclass(frozen=True)
-class Colours:
-    text: str
-    grid: str
-    limit: str
-    bucket: str
-    quota: str
-
-
-PLOTS = {
-    ASSETS / "rate-limit-light.svg": Colours("#20262e", "#d5d9de", "#20262e", "#b3261e", "#1259b8"),
-    ASSETS / "rate-limit-dark.svg": Colours("#e8eaee", "#454b54", "#e8eaee", "#ff8a80", "#82b1ff"),
-}
+PLOT = ASSETS / "rate-limit.svg"
+LIGHT = {"text": "#20262e", "grid": "#d5d9de", "limit": "#20262e", "bucket": "#b3261e", "quota": "#1259b8"}
+DARK = {"text": "#e8eaee", "grid": "#454b54", "limit": "#e8eaee", "bucket": "#ff8a80", "quota": "#82b1ff"}
+DASHES = """.limit{stroke-dasharray:2 4}.bucket{stroke-width:2;stroke-dasharray:8 3}.quota{stroke-width:3}"""
 
 
 def alone() -> Caller:
@@ -77,49 +67,54 @@ def within(arrived: Sequence[int]) -> list[tuple[float, int]]:
     return [(now / 10, sum(now - window < at <= now for at in arrived)) for now in sorted(moments)]
 
 
-def svg(colours: Colours) -> str:
-    """The plot, without a background of its own; lines differ in more than colour."""
+def svg() -> str:
+    """The plot, without a background: its colours are those for the light or the dark page that it stands on."""
     bucket, quota = within(arrivals(alone)), within(arrivals(ours))
     peaks = f"at most {max(calls for _, calls in bucket)} with aiolimiter alone, {max(calls for _, calls in quota)} with massgen"
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 346" role="img" font-family="sans-serif" font-size="13">',
         f"<title>Calls in the last 60 seconds under a limit of {RPM}: {peaks}</title>",
-        *_grid(colours),
-        _line([(0.0, RPM)], colours.limit, 'stroke-dasharray="2 4"'),
-        _line(bucket, colours.bucket, 'stroke-width="2" stroke-dasharray="8 3"'),
-        _line(quota, colours.quota, 'stroke-width="3"'),
-        *_legend(colours),
+        f"<style>path{{fill:none}}{DASHES}{_colours(LIGHT)}@media(prefers-color-scheme:dark){{{_colours(DARK)}}}</style>",
+        *_grid(),
+        _line([(0.0, RPM)], "limit"),
+        _line(bucket, "bucket"),
+        _line(quota, "quota"),
+        *_legend(),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _grid(colours: Colours) -> Iterable[str]:
+def _colours(colours: Mapping[str, str]) -> str:
+    return "".join(
+        f".{name}{{stroke:{value}}}" if name != "text" else f"text{{fill:{value}}}" for name, value in colours.items()
+    )
+
+
+def _grid() -> Iterable[str]:
     right, bottom = LEFT + WIDTH, TOP + HEIGHT
     for calls in range(0, MOST + 1, STEP):
         y = _y(calls)
-        yield f'<path d="M{LEFT} {y:g}H{right}" stroke="{colours.grid}"/>'
-        yield f'<text x="{LEFT - 8}" y="{y + 4:g}" text-anchor="end" fill="{colours.text}">{calls}</text>'
+        yield f'<path d="M{LEFT} {y:g}H{right}" class="grid"/>'
+        yield f'<text x="{LEFT - 8}" y="{y + 4:g}" text-anchor="end">{calls}</text>'
     for seconds in range(0, int(ENDS) + 1, 60):
-        x = _x(seconds)
-        yield f'<text x="{x:g}" y="{bottom + 18}" text-anchor="middle" fill="{colours.text}">{seconds} s</text>'
-    yield f'<text x="{LEFT}" y="{bottom + 42}" fill="{colours.text}">Calls in the last 60 s; twenty come at 0 s, twenty at 150 s.</text>'
+        yield f'<text x="{_x(seconds):g}" y="{bottom + 18}" text-anchor="middle">{seconds} s</text>'
+    yield f'<text x="{LEFT}" y="{bottom + 42}">Calls in the last 60 s; twenty come at 0 s, twenty at 150 s.</text>'
 
 
-def _legend(colours: Colours) -> Iterable[str]:
-    shown = (("aiolimiter alone", colours.bucket, '2" stroke-dasharray="8 3'), ("massgen", colours.quota, "3"))
-    shown += ((f"the limit, {RPM}", colours.limit, '1" stroke-dasharray="2 4'),)
-    for number, (name, colour, width) in enumerate(shown):
+def _legend() -> Iterable[str]:
+    names = {"bucket": "aiolimiter alone", "quota": "massgen", "limit": f"the limit, {RPM}"}
+    for number, (kind, name) in enumerate(names.items()):
         x = LEFT + 180 * number
-        yield f'<path d="M{x} 20h32" stroke="{colour}" stroke-width="{width}"/>'
-        yield f'<text x="{x + 40}" y="24" fill="{colours.text}">{name}</text>'
+        yield f'<path d="M{x} 20h32" class="{kind}"/>'
+        yield f'<text x="{x + 40}" y="24">{name}</text>'
 
 
-def _line(points: Sequence[tuple[float, int]], colour: str, style: str) -> str:
+def _line(points: Sequence[tuple[float, int]], kind: str) -> str:
     """Steps: a value holds until the next one, the last to the end."""
     (begin, first), *rest = points
     path = f"M{_x(begin):g} {_y(first):g}" + "".join(f"H{_x(at):g}V{_y(calls):g}" for at, calls in rest)
-    return f'<path d="{path}H{_x(ENDS):g}" fill="none" stroke="{colour}" {style}/>'
+    return f'<path d="{path}H{_x(ENDS):g}" class="{kind}"/>'
 
 
 def _x(seconds: float) -> float:
@@ -131,5 +126,4 @@ def _y(calls: float) -> float:
 
 
 if __name__ == "__main__":
-    for path, colours in PLOTS.items():
-        path.write_bytes(svg(colours).encode())
+    PLOT.write_bytes(svg().encode())
