@@ -222,6 +222,8 @@ def _profile(provider: str, rows: Sequence[Row]) -> Profile:
         own = row.says.model_dump(include=row.says.model_fields_set)
         if own.keys() & {*NUMBERS}:
             said |= {"source": row.where, "checked": ""}
+        if row.where != "massgen":
+            said["own"] = frozenset({*said.get("own", ()), *own.keys() & {*NUMBERS}})
         said |= own
     limits = {each.name: said[each.name] for each in fields(Limits) if each.name in said}
     return Profile(
@@ -230,6 +232,7 @@ def _profile(provider: str, rows: Sequence[Row]) -> Profile:
         checked=said.get("checked", ""),
         pacing=said.get("per_second", False),
         cooldown=said.get("cooldown_seconds", 0.0),
+        own=said.get("own", frozenset()),
         failed_calls_count=said.get("failed_calls_count", True),
         dialect=provider,
     )

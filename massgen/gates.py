@@ -129,7 +129,9 @@ class Gate(Generic[T]):
     ) -> None:
         self.profile, self._find, self._context = profile, find, context
         self._provider, self._model = names
-        self._learner = Learner(lambda lesson: context.told(f"{names[0]}/{names[1]}: {lesson}"))
+        self._learner = Learner(
+            lambda lesson: context.told(f"{names[0]}/{names[1]}: {lesson}"), lambda name: name in self.profile.own
+        )
         self._clock, self._succeeded = context.clock, self._learner.succeeded
         self._queue: list[_Waiter] = []
         self._numbers = count()

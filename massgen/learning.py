@@ -15,8 +15,6 @@ from massgen.windows import next_midnight
 REMEMBERED = 10_000
 """Successes that an estimate can be made of: 320 kB a key."""
 CLEAN_WINDOWS = 5
-
-
 MOST_WINDOWS = 80
 """However often an estimate was refused, it is raised again after so many windows."""
 LONGEST = 90_000.0
@@ -26,12 +24,13 @@ LESSONS = 50
 
 
 class Learner:
-    """What replies taught about the limits of one key; `tell` takes each lesson once, in words."""
+    """What replies taught about the limits of one key; `tell` takes each lesson once, in words. Those limits that are the
+    user's `own` are never raised: a reply may speak of an account that others use, too."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], own: Callable[[str], bool] = lambda name: True) -> None:
         self.idle = True
         """Whether nothing was learned so far."""
-        self._tell = tell
+        self._tell, self._own = tell, own
         self._said: set[str] = set()
         self._named: dict[str, float] = {}
         self._guess: float | None = None
@@ -42,38 +41,40 @@ class Learner:
         self._settles, self._streak, self._last = 0.0, 0, 0.0
 
     def limits(self, base: Limits, weights: Weights, now: float) -> Limits:
-        """What a call of `weights` is to keep to: `base`, lowered as learned; `base` itself where nothing was.
+        """What a call of `weights` is to keep to: `base`, corrected as learned; `base` itself where nothing was.
 
         A call that is larger than what was learned waits until it is alone: only `base` forbids it, or no quota at all.
         """
         if self._refused is not None and now >= self._settles:
-            self._estimate(self._lowered(base), self._refused, now)
+            self._estimate(self._corrected(base), self._refused, now)
         if self._guess is not None and now - self._changed >= self._patience * base.minute_seconds:
-            self._probe(self._guess, base, now)
-        return _roomy(self._lowered(base), base, weights)
+            self._probe(self._guess, self._told(base), now)
+        return _roomy(self._corrected(base), base, weights)
 
     def lessons(self, base: Limits) -> dict[str, float]:
         """What was learned, where it differs from `base`."""
-        lowered = self._lowered(base)
+        lowered = self._corrected(base)
         return {name: getattr(lowered, name) for name in UNITS if getattr(lowered, name) != getattr(base, name)}
 
-    def learn(self, feedback: Feedback, base: Limits) -> bool:
+    def learn(self, feedback: Feedback, base: Limits, *, refused: bool = False) -> bool:
         """Keep to the limits that a reply names; whether one is lower than thought."""
         lower = False
         for dimension, value in feedback.limits.items():
             if dimension not in UNITS or not (value >= 1 or (feedback.no_quota and value == 0)):
                 continue  # a provider's nonsense
-            thought = getattr(self._lowered(base), dimension)
+            thought = getattr(self._corrected(base), dimension)
             self._named[dimension], self.idle = value, False
             if thought is None or value < thought:
                 lower = True
+                if thought is None and not refused:
+                    continue  # where nothing was assumed, a reply corrects nothing
                 instead = "" if thought is None else f", not {thought:,.12g}"
                 self._say(f"the provider allows {value:,.12g} {UNITS[dimension]}{instead}: keeping to that")
         return lower
 
     def refused(self, feedback: Feedback, base: Limits, now: float, wall: float) -> float:
         """Seconds for which no call may be sent after a refusal like this."""
-        lower = self.learn(feedback, base)
+        lower = self.learn(feedback, base, refused=True)
         quota = f" ({feedback.quota})" if feedback.quota else ""
         if feedback.no_quota:
             self._named.setdefault("rpm", 0)
@@ -112,7 +113,9 @@ class Learner:
     def _estimate(self, current: Limits, refused: float, now: float) -> None:
         oldest = refused - current.minute_seconds
         found = sum(at > oldest for at in self._successes)
-        if not found:  # others used it up: how much there is for us is not known, only when to ask again
+        if (
+            not found and self._streak < 2
+        ):  # others used it up, perhaps: how much is ours is not known, only when to ask
             self._refused = None
             return
         most = REMEMBERED if current.rpm is None else current.rpm - max(1, current.rpm // 10)
@@ -124,13 +127,17 @@ class Learner:
         if base.rpm is not None and self._guess >= base.rpm:
             self._guess, self._patience = None, CLEAN_WINDOWS
 
-    def _lowered(self, base: Limits) -> Limits:
-        known = {**self._named}
-        if self._guess is not None:
-            known["rpm"] = min(self._guess, known.get("rpm", self._guess))
-        changes = {
-            name: value if (own := getattr(base, name)) is None else min(own, value) for name, value in known.items()
-        }
+    def _corrected(self, base: Limits) -> Limits:
+        """`base` as replies corrected it."""
+        known = self._told(base)
+        return known if self._guess is None else replace(known, rpm=min(self._guess, known.rpm or self._guess))
+
+    def _told(self, base: Limits) -> Limits:
+        """`base` as replies told it, by the numbers that they named."""
+        changes: dict[str, float] = {}
+        for name, value in self._named.items():
+            thought = getattr(base, name)
+            changes[name] = min(thought, value) if thought is not None and self._own(name) else value
         return replace(base, **changes) if changes else base
 
     def _say(self, lesson: str) -> None:

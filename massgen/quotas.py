@@ -69,6 +69,8 @@ class Profile:
     """Whether calls are spread over the minute: for providers that enforce a minute's limit by the second."""
     cooldown: float = 0.0
     """Seconds between the starts of two agents."""
+    own: frozenset[str] = frozenset()
+    """The limits that the user set: replies may lower, but not raise them."""
     failed_calls_count: bool = True
     dialect: str = ""
     """How the provider's headers and errors are read."""

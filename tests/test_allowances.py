@@ -126,6 +126,7 @@ def test_a_source_that_the_user_gives_is_kept_and_one_that_is_not_concerned_stay
     profile = Allowances({"groq": {"default": own}})("groq", "m")
     assert profile == Profile(
         limits=Limits(rpm=5),
+        own=frozenset({"rpm"}),
         source="my console",
         checked="2026-11-20",
         failed_calls_count=False,
@@ -170,7 +171,9 @@ def test_a_model_at_an_address_of_ones_own_is_not_the_providers():
     assert allowances("openai", "other") == DEFAULTS("openai", "other")
     assert allowances("azure_openai", "mine") == DEFAULTS("azure_openai", "mine")
     own = Allowances.of(loaded({"backend": there}, rate_limits={"openai": {"default": {"rpm": 3}}}))
-    assert own("openai", "m") == Profile(limits=Limits(rpm=3), source="config", dialect="openai")
+    assert own("openai", "m") == Profile(
+        limits=Limits(rpm=3), source="config", own=frozenset({"rpm"}), dialect="openai"
+    )
 
 
 # --- a file that changes while it is used ----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -31,8 +32,7 @@ async def test_the_headers_of_a_success_teach_too():
     assert await desk.call() == near(60)
     assert [lesson.split(": ")[1] for lesson in desk.lessons] == [
         "the provider allows 1 requests a minute, not 5",
-        "the provider allows 1,000 tokens a minute",
-    ]
+    ]  # where nothing was assumed, a reply corrects nothing
 
 
 @scene
@@ -94,6 +94,7 @@ def test_a_nameless_refusal_is_answered_by_what_succeeded_in_the_window_before()
 
 def test_an_estimate_is_raised_after_five_clean_windows_and_after_ten_once_that_was_refused():
     taught, base = learner(), Limits(rpm=3)
+    taught.succeeded(0.0)
     taught.refused(Feedback(), base, 0.0, MORNING)
     assert taught.limits(base, ONE, 5.0).rpm == 1
     assert [taught.limits(base, ONE, 5.0 + after).rpm for after in (299, 300)] == [1, 2]
@@ -147,13 +148,27 @@ async def test_a_call_that_is_larger_than_what_was_learned_goes_alone():
 
 
 @scene
-async def test_a_limit_that_is_named_higher_again_is_kept_but_never_beyond_the_profile():
-    desk = Desk(limited(rpm=5))
+async def test_a_limit_that_is_named_higher_again_is_kept_but_never_beyond_the_users_own():
+    desk = Desk(replace(limited(rpm=5), own=frozenset({"rpm"})))
     for value in (2.0, 900.0):
         async with desk.slot() as slot:
             slot.acked(Feedback(limits={"rpm": value}))
     assert desk.limiter.counts()["gemini/flash"].learned == {}
     assert len(desk.lessons) == 1
+
+
+def test_a_number_of_massgens_own_table_is_raised_by_the_reply_that_names_a_higher_one():
+    taught, base = Learner([].append, lambda name: name == "rpd"), Limits(rpm=5, rpd=10)
+    taught.learn(Feedback(limits={"rpm": 900, "rpd": 900}), base)
+    assert (taught.limits(base, ONE, 0.0).rpm, taught.limits(base, ONE, 0.0).rpd) == (900, 10)
+
+
+def test_one_refusal_where_nothing_succeeded_is_no_estimate_and_two_are():
+    taught, base = learner(), Limits(rpm=9)
+    taught.refused(Feedback(retry_after=1.0), base, 0.0, MORNING)
+    assert taught.limits(base, ONE, 1.0) is base
+    taught.refused(Feedback(retry_after=1.0), base, 1.0, MORNING)
+    assert taught.limits(base, ONE, 2.0).rpm == 1
 
 
 @pytest.mark.parametrize("wait", [-1.0, math.nan, math.inf, LONGEST + 1])
@@ -182,6 +197,7 @@ def test_a_provider_that_changes_its_mind_at_each_reply_does_not_fill_the_screen
 
 def test_an_estimate_that_was_often_refused_is_still_raised_after_eighty_windows():
     taught, base, now = learner(), Limits(rpm=9), 0.0
+    taught.succeeded(now)
     for _ in range(12):
         taught.refused(Feedback(retry_after=1.0), base, now, MORNING)
         assert taught.limits(base, ONE, now + 1).rpm == 1

@@ -103,4 +103,4 @@ def _count(error: BackendError, slot: Slot) -> None:
         slot.rejected(error)
         error.retry_after = None
     else:
-        slot.acked()
+        slot.finish(None)
