@@ -117,6 +117,7 @@ def test_the_users_values_go_before_massgens_each_for_itself():
         limits=Limits(rpm=1000, tpm=249_999, counts="input", day_zone="America/Los_Angeles"),
         source="team.yaml",
         cooldown=3,
+        own=frozenset({"rpm", "rpd"}),
         dialect="gemini",
     )
 
