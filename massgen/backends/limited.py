@@ -15,6 +15,8 @@ from massgen.quotas import Weights
 REPLY = 1_024
 """Tokens that a reply is taken to have, where `max_tokens` does not say."""
 
+_SPACING = ("pacing", "cooldown")
+"""Waits that are no lack of room."""
 _listener: ContextVar[Callable[[Wait], None]] = ContextVar("listener")
 
 
@@ -85,7 +87,7 @@ class Limited:
         return Weights(taken, given, self._terms.price(taken, given) if cost is None else cost)
 
     def _heard(self, waits: Callable[[Waiting], None], wait: Wait) -> None:
-        if wait.seconds > self._terms.longest and not wait.over:
+        if wait.seconds > self._terms.longest and not wait.over and wait.dimension not in _SPACING:
             raise BackendError(
                 f"the limit {wait.dimension} is used up ({wait.used:,.12g} of {wait.limit:,.12g}), and there is no room for "
                 f"{wait.seconds:,.0f} s, more than a turn may take",

@@ -66,6 +66,6 @@ DRIFTS = [
     Drift("a right too many", ".github/workflows/ci.yml", "  contents: read", "  contents: write", ".github/workflows/ci.yml", "workflow"),
     Drift("a job without end", ".github/workflows/links.yml", "    timeout-minutes: 30\n", "", ".github/workflows/links.yml", "workflow"),
     Drift("a workflow of a target that is gone", "Makefile", "\ndocs:", "\nsite:", ".github/workflows/docs.yml", "workflow"),
-    Drift("a Python that nobody tests", "pyproject.toml", ">=3.11", ">=3.10", ".github/workflows/ci.yml", "workflow"),
+    Drift("a Python that nobody tests", "pyproject.toml", "Python :: 3.11", "Python :: 3.10", ".github/workflows/ci.yml", "workflow"),
     Drift("Python that does not parse", "README.md", "import massgen\n", "import massgen as\n", "README.md", "python"),
 ]  # fmt: skip
