@@ -20,9 +20,9 @@ from massgen.gates import Context, Counts, Gate, Wait, steady
 from massgen.messages import Usage
 from massgen.quota_stores import QuotaStore
 from massgen.quota_stores.memory import Memory
-from massgen.quotas import Call, Feedback, Profile, Weights
+from massgen.quotas import Call, Feedback, Limits, Profile, Weights
 
-__all__ = ["Counts", "Limiter", "Reply", "Slot", "Wait"]
+__all__ = ["Counts", "Limiter", "Limits", "Profile", "Slot", "Wait", "Weights"]
 
 _NOTHING = Weights()
 Reply: TypeAlias = Feedback | BackendError | Mapping[str, str]

@@ -14,9 +14,9 @@ from rich.color import ColorType
 from rich.console import Console
 
 from massgen.display import Mode, NoView, PlainView, open_display
-from massgen.events import Evaluated, Informed, Presented, Reprompted, Said, Spent, Stopped, TurnFailed
+from massgen.events import Evaluated, Informed, Presented, Reprompted, Said, Spent, Stopped, TurnFailed, Waited
 from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
-from massgen.messages import Message, Text, TextDelta, ToolCall
+from massgen.messages import Message, Text, TextDelta, ToolCall, Waiting
 from massgen.view import View
 from tests import pictures
 from tests.facts import START, Run, answering, presenting, troubled, voting, whole
@@ -182,6 +182,18 @@ def plain(run: Run, session: str = "", mode: Mode = "auto") -> list[str]:
             display.fact(recorded)
             display.delta("alice", TextDelta("\x1b[31mnot shown"))
     return stream.getvalue().splitlines()
+
+
+def test_a_pipe_is_told_of_a_wait_that_is_worth_a_word() -> None:
+    run, stream = answering(1), io.StringIO()
+    with open_display("auto", stream, clock=lambda: run.at) as display:
+        for recorded in run.facts:
+            display.fact(recorded)
+        for wait in (Waiting("pacing", 0.2, 1, 1), Waiting("rpm", 12.0, 9, 9), Waiting("rpm", 12.0, 9, 9, over=True)):
+            display.delta("alice", wait)
+    assert stream.getvalue().splitlines()[1] == "alice is waiting 12 s for RPM 9/9"
+    run.add(Waited("alice", run.turns["alice"], "rpm", 9, 9, 12.0))
+    assert [line for line in plain(run, mode="verbose") if "waited" in line][0].endswith("alice waited 12.0 s for rpm")
 
 
 def test_a_pipe_gets_a_line_for_each_fact_worth_one_and_the_summary() -> None:

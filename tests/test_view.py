@@ -26,8 +26,9 @@ from massgen.events import (
     TurnFailed,
     Voted,
     VotingOpened,
+    Waited,
 )
-from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage
+from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage, Waiting
 from massgen.view import KEEP, Use, View, duration, line, money, safe, summary
 from tests.facts import ANSWER, START, Run, answering, presenting, troubled, voting, whole
 
@@ -182,6 +183,22 @@ def test_controls_and_line_ends_are_taken_out_however_the_text_is_cut(text: str,
     assert view.lanes["alice"].text == safe(text + "\nz")
 
 
+def test_a_wait_for_a_limit_is_told_while_it_lasts_and_summed_up() -> None:
+    run = answering(1)
+    view = viewed(run)
+    view.delta("alice", Waiting("rpm", 12.2, 9, 9))
+    assert view.status("alice", run.at) == "waiting 12 s for RPM 9/9"
+    view.delta("alice", Waiting("GenerateRequestsPerDay", 0.0))
+    assert view.status("alice", run.at) == "waiting for GenerateRequestsPerDay"
+    view.delta("alice", Waiting("rpm", 12.2, 9, 9, over=True))
+    assert view.status("alice", run.at).startswith("thinking")
+    view.delta("alice", Waiting("pacing", 0.2, 1, 1))
+    assert view.status("alice", run.at).startswith("thinking"), "less than a second is not worth a word"
+    view.delta("nobody", Waiting("rpm", 12.2, 9, 9))
+    run.add(Waited("alice", run.turns["alice"], "rpm", 9, 9, 12.2))
+    assert "12.2 s waited for rate limits" in summary(viewed(run), run.at)[1]
+
+
 def test_what_only_looks_like_an_escape_is_shown_as_it_is() -> None:
     view = viewed(answering(1))
     for piece in ("\\", "uXYZ and ", "more\\"):
@@ -266,6 +283,7 @@ _fact = st.one_of(
     st.builds(Said, _names, _seq, st.builds(Message, st.just("assistant"), st.tuples(st.builds(Text, _text)))),
     st.builds(Spent, _names, _seq, _text, _seq, _seq, st.none() | _seconds, _seconds),
     st.builds(Retried, _names, _seq, _text, _seconds),
+    st.builds(Waited, _names, _seq, _text, _seconds, _seconds, _seconds),
     st.builds(Reprompted, _names, _seq, _text),
     st.builds(Answered, _names, _seq, _text),
     st.builds(Voted, _names, _seq, _seq, _text),

@@ -291,4 +291,4 @@ class Shared:
             self._said = True
             sharers = max(1, self._ledger.sharers)
             part = "counted in this process alone" if sharers == 1 else f"kept to a share, 1/{sharers} for this process"
-            self._told(f"{self._ledger.where}: {why}; until it is back, rate limits are {part}")
+            self._told(f"{self._ledger.where}: {str(why).rstrip('.')}; until it is back, rate limits are {part}")

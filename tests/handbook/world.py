@@ -55,7 +55,9 @@ class Book:
         team = Team(answer=answers.get(asked.model, told["answer"]), final=told["answer"], votes=told.get("votes", {}))
         team.answered.add(asked.agent)  # so that it votes where it may
         slow = told.get("votes_take") if "vote" in asked.tools else told.get("takes")
-        return replace(team(asked), input_tokens=310, output_tokens=42, delay=slow or told.get("delays", {}).get(asked.model, STEP))
+        return replace(
+            team(asked), input_tokens=310, output_tokens=42, delay=slow or told.get("delays", {}).get(asked.model, STEP)
+        )
 
 
 @dataclass(slots=True)
