@@ -193,7 +193,7 @@ def test_a_pipe_is_told_of_a_wait_that_is_worth_a_word() -> None:
             display.delta("alice", wait)
     assert stream.getvalue().splitlines()[1] == "alice is waiting 12 s for RPM 9/9"
     run.add(Waited("alice", run.turns["alice"], "rpm", 9, 9, 12.0))
-    assert [line for line in plain(run, mode="verbose") if "waited" in line][0].endswith("alice waited 12.0 s for rpm")
+    assert next(line for line in plain(run, mode="verbose") if "waited" in line).endswith("alice waited 12.0 s for rpm")
 
 
 def test_a_pipe_gets_a_line_for_each_fact_worth_one_and_the_summary() -> None:
