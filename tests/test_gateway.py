@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -21,9 +22,11 @@ from massgen.backends.gateway import Gateway, preload
 from massgen.backends.providers import PROVIDERS
 from massgen.config import BackendType, Config
 from massgen.errors import BackendError
+from massgen.feedback import learned
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 from massgen.team import build
 from tests.providers import Act, Hosted, Policy, Reply, Simulator, broken, call, cut, fault, hang, raw, say
+from tests.providers.policy import Limits
 
 pytestmark = [
     pytest.mark.timeout(60),  # importing litellm takes seconds
@@ -518,3 +521,25 @@ async def test_a_process_speaks_only_to_its_server_says_nothing_and_ends_without
 
 def test_preloading_again_starts_no_second_import() -> None:
     assert preload() is preload()
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "taught"),
+    [
+        ("claude", "anthropic/claude-x", {"rpm": 77}),
+        ("openai", "openai/m", {"rpm": 77}),
+        ("gemini", "gemini/flash", {}),
+    ],
+)
+async def test_the_headers_of_an_accepted_call_teach_its_limits(
+    kind: str, model: str, taught: Mapping[str, float]
+) -> None:
+    heard: list[Mapping[str, str]] = []
+    async with Simulator(lambda _: say("Hi.", limits=Limits(requests=77))) as sim:
+        backend = Gateway(model, api_key=KEY, base_url=sim.address(kind))
+        try:
+            await chunks(backend, replace(HELLO, accepted=heard.append))
+        finally:
+            await backend.aclose()
+    (headers,) = heard
+    assert {name: limit for name, limit in learned(kind, 200, headers).limits.items() if name == "rpm"} == taught
