@@ -21,7 +21,7 @@ def shown(text: str) -> str:
     """As the model wrote it, but a terminal gets nothing that could steer it."""
     if sys.stdout is None or not sys.stdout.isatty():
         return text
-    from massgen.view import safe
+    from massgen.streams import safe
 
     return safe(text)
 

@@ -27,7 +27,8 @@ from massgen.events import (
 )
 from massgen.log import Sink
 from massgen.messages import Chunk, Waiting
-from massgen.view import View, duration, line, summary, waiting
+from massgen.streams import line
+from massgen.view import View, duration, summary, waiting
 
 T = TypeVar("T")
 Mode: TypeAlias = Literal["auto", "plain", "verbose", "none"]

@@ -10,7 +10,8 @@ from rich.segment import Segment, SegmentLines
 from rich.style import Style
 
 from massgen.cells import Line, beside, cells, counted, end, fit, steady, wrapped
-from massgen.view import Lane, Mood, View, duration, line, money
+from massgen.streams import line
+from massgen.view import Lane, Mood, View, duration, money
 
 NARROWEST = 24
 """A column of fewer cells is hard to read."""

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Literal, TypeAlias
 
 from massgen.app import Result
-from massgen.view import Use, duration, line, money
+from massgen.streams import line
+from massgen.view import Use, duration, money
 
 Format: TypeAlias = Literal["text", "markdown", "json"]
 

@@ -1,6 +1,5 @@
 """What a person follows of a run: a fold of its facts and streamed chunks. Every text in it is safe to print."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -25,9 +24,7 @@ from massgen.events import (
 from massgen.messages import Chunk, ReasoningDelta, TextDelta, ToolCallDelta, Waiting
 from massgen.quotas import UNITS
 from massgen.state import State, apply
-
-KEEP = 4_000
-"""Characters kept of each text: the end of what streams, the beginning of what is settled."""
+from massgen.streams import KEEP, Delta, Stream, line, safe
 
 Phase: TypeAlias = Literal["answering", "voting", "presenting", "done"]
 Mood: TypeAlias = Literal[
@@ -36,30 +33,6 @@ Mood: TypeAlias = Literal[
 
 WORTH_SHOWING = 1.0
 """Seconds of waiting for a limit that are worth a word."""
-
-_UNSAFE = re.compile(
-    "(?:\x1b\\[|\x9b)[0-?]{,32}[ -/]?[@-~]|[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
-"""Colours, cursor movements and every other control (so no escape sequence survives), reordering and invisible characters,
-half surrogates.
-Joiners (U+200C, U+200D) stay: Persian and emoji need them."""
-_BEGUN = re.compile("(?:\r|\x1b|(?:\x1b\\[|\x9b)[0-?]{,32}[ -/]?)\\Z")
-"""What may be the beginning of a control, or of a line's end, which the next piece ends."""
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u]))")
-_COMPLETE = re.compile(rf"(?:[^\\]++|{_ESCAPE.pattern})*+")
-_LETTERS = {"n": "\n", "t": " ", "r": "", "b": "", "f": ""}
-
-
-def safe(text: str) -> str:
-    """`text` without anything that could steer a terminal or deceive the eye."""
-    return _UNSAFE.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    "))
-
-
-def line(text: str, limit: int = KEEP) -> str:
-    """`text` as one safe line of at most `limit` characters."""
-    words = " ".join(safe(text[: 4 * limit]).split())
-    return words if len(words) <= limit else words[: limit - 3] + "..."
 
 
 @dataclass(slots=True)
@@ -104,43 +77,20 @@ class Lane:
     """The cause of the retry or of the failure."""
     failure: Failure = "error"
     use: Use = field(default_factory=Use)
-    _kind: type[Chunk] | None = None
-    _escaped: str = ""
-    _begun: str = ""
+    _stream: Stream = field(default_factory=Stream)
 
     def begin(self, at: float) -> None:
         self.text, self.settled, self.note = "", False, ""
         self.began, self.took, self.turn_tokens, self.retry_at = at, None, 0, 0
-        self._kind, self.waits = None, None
+        self._stream, self.waits = Stream(), None
 
     def settle(self, text: str, at: float) -> None:
         self.text, self.settled, self.took, self.retry_at = safe(text[:KEEP])[:KEEP], True, at - self.began, 0
 
-    def hear(self, chunk: TextDelta | ReasoningDelta | ToolCallDelta) -> None:
-        """Append what streams; reasoning, text and tool calls begin on lines of their own."""
+    def hear(self, chunk: Delta) -> None:
         self.retry_at = 0
-        if self._kind is not type(chunk):
-            self.text += "\n" if self.text else ""
-            self._kind, self._escaped, self._begun = type(chunk), "", ""
-        text = self._begun + (self._arguments(chunk) if isinstance(chunk, ToolCallDelta) else chunk.text)[-KEEP:]
-        begun = _BEGUN.search(text)
-        self._begun = begun[0] if begun else ""
-        self.text += safe(text.removesuffix(self._begun))
-        if len(self.text) > KEEP:
-            # Half at once, so that the lines do not break differently at every chunk.
-            self.text = self.text[-KEEP // 2 :]
-
-    def _arguments(self, chunk: ToolCallDelta) -> str:
-        """A tool call's next piece with JSON's escapes resolved; an escape may be split between pieces."""
-        raw = self._escaped + chunk.arguments[-KEEP:]
-        complete = _COMPLETE.match(raw)
-        end = complete.end() if complete and len(raw) - complete.end() < 6 else len(raw)  # longer: not an escape
-        self._escaped = raw[end:]
-        return (f"{chunk.name} " if chunk.name else "") + _ESCAPE.sub(_unescaped, raw[:end])
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    return chr(int(escape[1], 16)) if escape[1] else _LETTERS.get(escape[2], escape[2])
+        self._stream.hear(chunk)
+        self.text = self._stream.text
 
 
 @dataclass(slots=True)

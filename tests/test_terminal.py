@@ -112,6 +112,7 @@ async def test_ctrl_z_gives_the_cursor_back_until_the_run_goes_on(tmp_path: Path
             await shown.until(lambda: shown.screen.cursor.hidden)
             run.send_signal(signal.SIGTSTP)
             await shown.until(lambda: not shown.screen.cursor.hidden)
+            await asyncio.to_thread(os.waitid, os.P_PID, run.pid, os.WSTOPPED | os.WNOWAIT)
             run.send_signal(signal.SIGCONT)
             await shown.until(lambda: shown.screen.cursor.hidden)
             await shown.closed.wait()

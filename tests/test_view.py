@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,8 @@ from massgen.events import (
     Waited,
 )
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage, Waiting
-from massgen.view import KEEP, Use, View, duration, line, money, safe, summary
+from massgen.streams import KEEP, line, safe
+from massgen.view import Use, View, duration, money, summary
 from tests.facts import ANSWER, START, Run, answering, presenting, troubled, voting, whole
 
 
@@ -210,7 +212,40 @@ def test_a_split_unicode_escape_is_one_letter() -> None:
     view = viewed(answering(1))
     for piece in ('{"a": "caf\\', "u00", 'e9"}'):
         view.delta("alice", ToolCallDelta(0, arguments=piece))
-    assert view.lanes["alice"].text == '{"a": "café"}'
+    assert view.lanes["alice"].text == "café"
+
+
+_words = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=6)
+_values = st.recursive(
+    _words | st.integers() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_words, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def texts(value: Any) -> list[str]:
+    match value:
+        case str():
+            return [value]
+        case dict() | list():
+            return [
+                text
+                for each in (
+                    cast(dict[str, Any], value).values() if isinstance(value, dict) else cast(list[Any], value)
+                )
+                for text in texts(each)
+            ]
+        case _:
+            return []
+
+
+@given(st.dictionaries(_words, _values, max_size=4), st.integers(1, 7))
+def test_of_a_tool_call_its_texts_are_shown_without_their_names(arguments: dict[str, object], step: int) -> None:
+    view, raw = viewed(answering(1)), json.dumps(arguments)
+    view.delta("alice", ToolCallDelta(0, "id", "vote"))
+    for start in range(0, len(raw), step):
+        view.delta("alice", ToolCallDelta(0, arguments=raw[start : start + step]))
+    assert view.lanes["alice"].text == "vote " + "\n".join(texts(arguments))
 
 
 @pytest.mark.parametrize(

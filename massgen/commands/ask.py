@@ -222,7 +222,7 @@ def _log_to_stderr(redact: Callable[[str], str], loaded: "Loaded") -> None:
     import logging
     import platform
 
-    from massgen.view import safe
+    from massgen.streams import safe
 
     class Safe(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
