@@ -26,6 +26,7 @@ from tests.command import write_config
 from tests.providers import Call, Policy, Reply, Simulator, Team, fault, say
 from tests.providers import call as act
 from tests.providers.policy import Limits as Headers
+from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -229,3 +230,48 @@ def test_usage_of_unknown_cost_is_priced() -> None:
     assert weigh(1, 2, None).cost == 21
     assert weigh(1, 2, 0.5).cost == 0.5
     assert Usage(1, 2).cost is None
+
+
+@pytest.mark.parametrize(("store", "kept"), [("process", False), ("machine", True), ("", False)])
+async def test_where_it_is_counted_is_chosen(store: str, kept: bool, tmp_path: Path) -> None:
+    async with Simulator(lambda _: say("Paris.")) as sim:
+        agent = {"backend": {"type": "chatcompletion", "model": "m", "base_url": sim.base_url, "max_tokens": 50}}
+        limits = {"chatcompletion": {"m": {"rpm": 9}}}
+        result = await massgen.arun("What?", {"agents": [agent], "rate_limits": limits, "rate_limit_store": store})
+    assert result.exit_code == Exit.ANSWER
+    assert bool([*tmp_path.rglob("quotas.db")]) == kept
+
+
+@pytest.mark.redis
+async def test_hosts_share_their_limits_through_redis() -> None:
+    agent = {"backend": {"type": "chatcompletion", "model": "m", "max_tokens": 50}}
+    limits = {"chatcompletion": {"m": {"rpd": 1}}}
+    with RedisServer() as redis:
+        async with Simulator(lambda _: say("Paris.")) as sim:
+            agent["backend"]["base_url"] = sim.base_url
+            team = {"agents": [agent], "rate_limits": limits, "rate_limit_store": redis.url}
+            codes = [(await massgen.arun("What?", team)).exit_code for _ in range(2)]
+    assert codes == [Exit.ANSWER, Exit.NO_ANSWER]
+
+
+async def test_a_server_that_never_answers_leaves_a_share(tmp_path: Path) -> None:
+    async with Simulator(lambda _: say("Paris.")) as sim:
+        agent = {"backend": {"type": "chatcompletion", "model": "m", "base_url": sim.base_url}}
+        store = f"unix://{tmp_path}/nothing.sock"
+        result = await massgen.arun("What?", {"agents": [agent], "rate_limit_store": store})
+    assert result.answer == "Paris."
+    (note,) = result.notes
+    assert "nothing.sock" in note
+    assert "kept to a share" in note
+
+
+async def test_agents_that_keep_to_no_limits_need_no_limiter() -> None:
+    async with Simulator(lambda _: say("Paris.")) as sim:
+        agents = [
+            {"backend": {"type": "chatcompletion", "model": "m", "base_url": sim.base_url}, "enable_rate_limit": on}
+            for on in (True, False)
+        ]
+        limits = {"chatcompletion": {"m": {"rpm": 0}}}
+        result = await massgen.arun("What?", {"agents": agents, "rate_limits": limits})
+    assert [*result.failures] == ["agent1"]
+    assert "no quota" in result.failures["agent1"]
