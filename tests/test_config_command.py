@@ -25,7 +25,9 @@ SECRET = "sk-1234567890abcdef"
 
 
 def run(*arguments: str, **env: str) -> Result:
-    return CliRunner().invoke(command, arguments, env=env, standalone_mode=False, catch_exceptions=False)
+    return CliRunner().invoke(
+        command, arguments, env=env, standalone_mode=False, catch_exceptions=False, help_option_names=["-h", "--help"]
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ FLASH = {"type": "gemini", "model": "gemini-2.5-flash", "api_key": "k"}
 
 
 def limits(*arguments: str) -> None:
-    command("limits").main([*arguments], "massgen limits", standalone_mode=False)
+    command("limits").main([*arguments], "massgen limits", standalone_mode=False, help_option_names=["-h", "--help"])
 
 
 def told(capsys: Output, *arguments: str) -> str:

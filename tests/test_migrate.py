@@ -344,7 +344,7 @@ def test_a_pipe_is_refused():
 
 
 def run(*arguments: Any) -> Result:
-    return CliRunner().invoke(command, [*map(str, arguments)])
+    return CliRunner().invoke(command, [*map(str, arguments)], help_option_names=["-h", "--help"])
 
 
 @pytest.fixture
