@@ -1,26 +1,85 @@
 """Where sessions live: a folder each, named by time and chance, holding the session's log."""
 
+import os
 import secrets
 import time
 from pathlib import Path
 
-from massgen.errors import LogError
+from massgen.errors import LogError, UsageError
 from massgen.paths import data_dir
 
 LOG_NAME = "events.jsonl"
 
 
+NAME = "name"
+"""A file in a session's folder, with the name that the user gave it on one line."""
+
+
+def folder() -> Path:
+    """Where sessions are, unless one is asked for elsewhere."""
+    return data_dir() / "sessions"
+
+
+def ids(root: Path) -> list[str]:
+    """The sessions under `root`, the latest first."""
+    try:
+        return sorted((each.name for each in os.scandir(root) if (root / each.name / LOG_NAME).is_file()), reverse=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LogError(f"the sessions cannot be read: {error.strerror or error}", where=str(root)) from None
+
+
+def name(session: Path) -> str:
+    """What the user calls the session in the folder `session`; empty if nothing."""
+    try:
+        return (session / NAME).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def find(reference: str, root: Path | None = None) -> Path:
+    """The folder of the session meant by `reference`: an id, the only id that begins so, a name, or a path to a folder or
+    its log. Empty: the latest. Raises `UsageError` that names what comes close."""
+    root = root or folder()
+    if "/" in reference or os.sep in reference or reference.startswith("."):
+        return _at(Path(reference))
+    known = ids(root)
+    if not reference and known:
+        return root / known[0]
+    found = [each for each in known if reference and each.startswith(reference)]
+    found = [each for each in found if each == reference] or found
+    found = found or [each for each in known if reference and name(root / each) == reference]
+    if len(found) == 1:
+        return root / found[0]
+    if found:
+        raise UsageError(f"{reference!r} may be {', '.join(found[:5])}", fix="Write more of the id.")
+    raise UsageError(
+        f"there is no session {reference!r}" if reference else "there is no session yet",
+        where=str(root),
+        fix="massgen sessions list tells them." if known else "",
+    )
+
+
+def _at(path: Path) -> Path:
+    """The session's folder at `path`, which may also be its log."""
+    for each in (path, path.parent):
+        if (each / LOG_NAME).is_file() and (each == path or path.name == LOG_NAME):
+            return each
+    raise UsageError("there is no session", where=str(path), fix=f"Name a folder with a {LOG_NAME}, or an id.")
+
+
 def create(root: Path | None = None, *, now: float | None = None) -> Path:
     """A new session's folder under `root` (default: `sessions` in the data folder), readable by its owner only."""
-    root = root or data_dir() / "sessions"
+    root = root or folder()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() if now is None else now))
-    folder = root / f"{stamp}-{secrets.token_hex(3)}"
+    made = root / f"{stamp}-{secrets.token_hex(3)}"
     try:
-        folder.mkdir(parents=True, mode=0o700)
+        made.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise LogError(
             f"the session's folder cannot be made: {error.strerror or error}",
-            where=str(folder),
+            where=str(made),
             fix="Free some space or allow writing there, or set MASSGEN_HOME to another folder.",
         ) from None
-    return folder
+    return made
