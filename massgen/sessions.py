@@ -2,7 +2,11 @@
 
 import os
 import secrets
+import shutil
+import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from massgen.errors import LogError, UsageError
@@ -23,7 +27,8 @@ def folder() -> Path:
 def ids(root: Path) -> list[str]:
     """The sessions under `root`, the latest first."""
     try:
-        return sorted((each.name for each in os.scandir(root) if (root / each.name / LOG_NAME).is_file()), reverse=True)
+        # os.path: a folder that may not be read is no session here, and no error for all the others
+        return sorted((each for each in os.listdir(root) if os.path.isfile(root / each / LOG_NAME)), reverse=True)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -83,3 +88,51 @@ def create(root: Path | None = None, *, now: float | None = None) -> Path:
             fix="Free some space or allow writing there, or set MASSGEN_HOME to another folder.",
         ) from None
     return made
+
+
+def running(session: Path) -> bool:
+    """Whether a process is writing the session in the folder `session`."""
+    try:
+        with _alone(session):
+            return False
+    except LogError:
+        return True
+    except OSError:
+        return False
+
+
+def delete(session: Path, root: Path) -> None:
+    """Delete the session in the folder `session`, for good. Raises `UsageError` for all that is not the folder of a session
+    right below `root`, links to one included, and `LogError` if a process is writing it or it cannot be deleted."""
+    if session.parent.resolve() != root.resolve() or session.is_symlink() or not (session / LOG_NAME).is_file():
+        raise UsageError("this is no session's own folder, and is not deleted", where=str(session))
+    try:
+        with _alone(session):
+            if sys.platform != "win32":  # where what is open cannot be deleted
+                shutil.rmtree(session)
+        if sys.platform == "win32":
+            shutil.rmtree(session)
+    except OSError as error:
+        raise LogError(f"cannot be deleted: {error.strerror or error}", where=str(session)) from None
+
+
+@contextmanager
+def _alone(session: Path) -> Generator[None]:
+    """While no process writes the session, and none can begin to. Raises `LogError` if one does, else `OSError`."""
+    path = session / LOG_NAME
+    with path.open("rb") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                file.seek(1 << 40)  # the byte that the log's writer locks
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LogError(
+                "a process is writing this session", where=str(path), fix="Wait for it to end, or end it."
+            ) from None
+        yield
