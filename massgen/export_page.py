@@ -57,7 +57,18 @@ def _section(turn: Turn) -> Markup:
 
 
 def _text(text: str) -> Markup:
-    return _tag("div", text, class_="text", dir="auto")
+    """As the model wrote it; code, with its fences, in letters of one width."""
+    blocks: list[list[str]] = [[]]  # prose, code, prose, ...
+    for each in safe(text).split("\n"):
+        fence, code = each.lstrip().startswith(("```", "~~~")), len(blocks) % 2 == 0
+        if fence and not code:
+            blocks.append([])
+        blocks[-1].append(each)
+        if fence and code:
+            blocks.append([])
+    shown = ["\n".join(block) for block in blocks]
+    parts = [_tag("code", each) if place % 2 else each for place, each in enumerate(shown)]
+    return _tag("div", *parts, class_="text", dir="auto")
 
 
 def _final(final: Final) -> Markup:

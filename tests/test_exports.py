@@ -302,6 +302,20 @@ def test_no_text_of_a_model_becomes_markup(payload: str) -> None:
         assert each + safe(payload) in hostile.texts
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("So:\n```py\nif a < b:\n    <b>\n```\nDone.", ["So:", "```py\nif a < b:\n    <b>\n```", "Done."]),
+        ("```<b>\n</code></div><script>\n```", ["```<b>\n</code></div><script>\n```"]),
+        ("~~~\nnever closed", ["~~~\nnever closed"]),
+    ],
+)
+def test_code_of_a_model_is_shown_as_code_with_nothing_left_out(text: str, shown: list[str]) -> None:
+    found = page(answering(1).answer("alice", text).facts)
+    assert [each for each in found.texts if each in text and each.strip() and len(each) > 2] == shown
+    assert sum(tag == "code" for tag, _ in found.tags) == 1
+
+
 @pytest.mark.parametrize("payload", HOSTILE)
 def test_the_models_markdown_stays_in_its_quote_and_their_notes_are_plain(payload: str) -> None:
     def skeleton(text: str) -> list[str]:

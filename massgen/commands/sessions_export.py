@@ -9,7 +9,6 @@ import click
 from massgen.console import put, tell
 from massgen.errors import LogError, UsageError
 from massgen.examples import save
-from massgen.log import read
 from massgen.sessions import LOG_NAME, find
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ def _form(output: Path | None) -> "Form":
 
 def _rendered(log: Path, form: "Form") -> str:
     from massgen.exports import rendered
+    from massgen.log import read
 
     try:
         return rendered(read(log), form)
