@@ -34,7 +34,7 @@ from massgen.events import (
     Waited,
 )
 from massgen.exports import Form, rendered
-from massgen.log import Log
+from massgen.log import Log, read
 from massgen.messages import Media
 from massgen.streams import safe
 from massgen.transcript import MAX_EVENTS, turns
@@ -384,6 +384,12 @@ def test_no_setting_of_the_run_is_in_a_document() -> None:
     facts[0] = replace(facts[0], fact=replace(asked, config={"cwd": "/home/jane/private"}))
     for form in FORMS:
         assert "jane" not in rendered(facts, form)
+
+
+def test_the_golden_log_can_be_exported() -> None:
+    facts = read(Path(__file__).with_name("golden") / "format-1.jsonl")
+    for form in FORMS:
+        assert rendered(facts, form)
 
 
 # The command

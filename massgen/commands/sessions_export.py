@@ -31,7 +31,7 @@ def export(session: str, form: "Form | None", output: Path | None, force: bool) 
     """Write SESSION as one document: its questions, answers, votes, reasons and times.
 
     SESSION is an id, its beginning, a name, or a path; without it, the latest. An HTML page loads nothing and runs nothing,
-    whatever the models wrote. No key and no place on this machine is in a document, unless a question or an answer names it.
+    whatever the models wrote. The settings of the run, its keys and its folder are in none.
     """
     form = form or _form(output)
     if output and os.path.lexists(output) and not force:
@@ -41,7 +41,7 @@ def export(session: str, form: "Form | None", output: Path | None, force: bool) 
         tell(f"massgen: session {folder.name}")
     text = _rendered(folder / LOG_NAME, form)
     if output:
-        save(text.encode(errors="replace").decode() + "\n", output, replace=force)
+        save(text + "\n", output, replace=force)
     else:
         put(text, f"--output writes to a file; the session is kept in {folder}")
 
