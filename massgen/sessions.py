@@ -1,8 +1,6 @@
 """Where sessions live: a folder each, named by time and chance, holding the session's log."""
 
 import os
-import secrets
-import shutil
 import sys
 import time
 from collections.abc import Generator
@@ -78,7 +76,7 @@ def create(root: Path | None = None, *, now: float | None = None) -> Path:
     """A new session's folder under `root` (default: `sessions` in the data folder), readable by its owner only."""
     root = root or folder()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() if now is None else now))
-    made = root / f"{stamp}-{secrets.token_hex(3)}"
+    made = root / f"{stamp}-{os.urandom(3).hex()}"
     try:
         made.mkdir(parents=True, mode=0o700)
     except OSError as error:
@@ -104,6 +102,8 @@ def running(session: Path) -> bool:
 def delete(session: Path, root: Path) -> None:
     """Delete the session in the folder `session`, for good. Raises `UsageError` for all that is not the folder of a session
     right below `root`, links to one included, and `LogError` if a process is writing it or it cannot be deleted."""
+    import shutil  # 5 ms, for nobody else
+
     if session.parent.resolve() != root.resolve() or session.is_symlink() or not (session / LOG_NAME).is_file():
         raise UsageError("this is no session's own folder, and is not deleted", where=str(session))
     try:

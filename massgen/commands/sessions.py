@@ -1,27 +1,24 @@
 """`massgen sessions`: find, show, name and delete what was asked before."""
 
-import datetime
 import json
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from massgen import sessions
+from massgen.commands.sessions_row import WIDTH, Filter, Row
 from massgen.console import put, save, tell
 from massgen.errors import MassgenError, UsageError
-from massgen.session_digest import Session
 from massgen.session_index import Found, Index, consult, scan
 
 MAX_NAME = 80
 """Characters of a session's name."""
-WIDTH = 100
-"""Characters of a question in a list."""
 _SECONDS = {"h": 3600, "d": 86400, "w": 604800}
 
 
@@ -48,79 +45,6 @@ def command() -> None:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A session and its name; whether it is running is looked up now."""
-
-    folder: Path
-    session: Session
-    name: str
-
-    @classmethod
-    def of(cls, root: Path, session: Session) -> Self:
-        folder = root / session.id
-        if session.status == "interrupted" and sessions.running(folder):
-            session = replace(session, status="running")
-        return cls(folder, session, sessions.name(folder))
-
-    @property
-    def title(self) -> str:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.session.at))
-        told = [at, self.session.status, self.session.price, self.name]
-        return f"{self.session.id}  {', '.join(filter(None, told))}"
-
-    @property
-    def entry(self) -> str:
-        session = self.session
-        question = session.question if len(session.question) <= WIDTH else f"{session.question[: WIDTH - 3]}..."
-        team = ", ".join(f"{agent} ({model})" if model else agent for agent, model in session.agents)
-        turns = f"; {session.turns} turns" if session.turns > 1 else ""
-        return f"{self.title}\n  {question}\n  {team}{turns}"
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """For programs."""
-        session = self.session
-        agents = [{"id": agent, "model": model} for agent, model in session.agents]
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.at))
-        facts = {"id": session.id, "name": self.name, "at": at, "question": session.question, "agents": agents}
-        ended = {"turns": session.turns, "status": session.status, "winner": session.winner, "cost": session.cost}
-        return {**facts, **ended, "folder": str(self.folder)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Filter:
-    """What a session must be like to be listed."""
-
-    text: str
-    agent: str
-    model: str
-    status: str | None
-    since: datetime.datetime | None
-    until: datetime.datetime | None
-    min_cost: float | None
-
-    def fits(self, known: _Known) -> bool:
-        session = known.session
-        agents = [agent for agent, _ in session.agents]
-        models = " ".join(model for _, model in session.agents)
-        return (
-            self.text.casefold() in f"{known.name}\n{session.question}".casefold()
-            and (not self.agent or self.agent in agents)
-            and self.model.casefold() in models.casefold()
-            and (self.status or session.status).replace("-", " ") == session.status
-            and (self.min_cost is None or (session.cost or 0.0) >= self.min_cost)
-            and self._in_time(session.at)
-        )
-
-    def _in_time(self, at: float) -> bool:
-        since = self.since.timestamp() if self.since else 0.0
-        until = self.until
-        if until and until.time() == datetime.time():  # a date means the whole day
-            until += datetime.timedelta(days=1)
-        return since <= at and (until is None or at < until.timestamp())
-
-
 @command.command("list")
 @click.option("--text", default="", metavar="TEXT", help="Only with this in the question or the name.")
 @click.option("--agent", default="", metavar="ID", help="Only with this agent.")
@@ -140,13 +64,14 @@ class _Filter:
 @_JSON
 def list_sessions(limit: int, as_json: bool, **given: Any) -> None:
     """List sessions, the latest first."""
-    root, wanted = sessions.folder(), _Filter(**given)
-    known = [_Known.of(root, each) for each in consult(root, Index.sessions, _warn)]
-    found = [each for each in known if wanted.fits(each)]
+    root, wanted = sessions.folder(), Filter(**given)
+    known = consult(root, Index.sessions, _warn)
+    found = [each for each in known if wanted.fits(each, root / each.id)]
+    shown = [Row.of(root, each) for each in found[:limit]]
     if as_json:
-        put(json.dumps([each.row for each in found[:limit]], ensure_ascii=False, indent=2), "ask again")
+        put(json.dumps([each.row for each in shown], ensure_ascii=False, indent=2), "ask again")
     elif found:
-        put("\n\n".join(each.entry for each in found[:limit]), "ask again")
+        put("\n\n".join(each.entry for each in shown), "ask again")
     else:
         tell(f"massgen: there is no {'such session' if known else 'session yet'}")
     _tell_more(len(found) - limit)
@@ -166,12 +91,12 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     found, count = consult(root, lambda index: index.search(" ".join(words), limit), _warn)
     if as_json:
         rows = [
-            {**_Known.of(root, each.session).row, "count": each.count, "texts": [asdict(text) for text in each.texts]}
+            {**Row.of(root, each.session).row, "count": each.count, "texts": [asdict(text) for text in each.texts]}
             for each in found
         ]
         put(json.dumps(rows, ensure_ascii=False, indent=2), "ask again")
     elif found:
-        put("\n\n".join(_hits(_Known.of(root, each.session), each) for each in found), "ask again")
+        put("\n\n".join(_hits(Row.of(root, each.session), each) for each in found), "ask again")
     else:
         tell("massgen: no session has that")
     _tell_more(count - limit)
@@ -280,7 +205,7 @@ def _described(folder: Path, questions: dict[str, str]) -> str:
     return ", ".join(filter(None, [f"session {folder.name}", sessions.name(folder), question]))
 
 
-def _hits(known: _Known, found: Found) -> str:
+def _hits(known: Row, found: Found) -> str:
     """The session and the texts in which the words are."""
     lines = [f"  {each.kind}{f' by {each.agent}' if each.agent else ''}: {each.body}" for each in found.texts]
     more = found.count - len(found.texts)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from massgen.errors import LogError
@@ -14,9 +15,8 @@ def shown(facts: Sequence[Recorded], folder: Path, name: str) -> str:
     """The session in `folder`, called `name`. Raises `LogError` for facts that cannot follow each other."""
     head = [f"session {folder.name}{f', {name}' if name else ''}", f"folder: {folder}"]
     starts = [place for place, each in enumerate(facts) if isinstance(each.fact, Asked)]
-    ends = [*starts[1:], len(facts)]
     try:
-        turns = [_turn(facts[start:end]) for start, end in zip(starts, ends, strict=True)]
+        turns = [_turn(facts[start:end]) for start, end in pairwise([*starts, len(facts)])]
     except LookupError as error:
         what = f"its facts do not belong together: {line(str(error), 80)} is named before it is there"
         raise LogError(what, where=str(folder)) from None
