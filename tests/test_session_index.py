@@ -5,8 +5,10 @@ import os
 import re
 import sqlite3
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,19 @@ def test_an_index_that_another_process_holds_is_left_to_it(tmp_path: Path, monke
     db.close()
 
 
+def test_those_who_look_at_once_all_see_the_same(tmp_path: Path) -> None:
+    for session in IDS:
+        written(tmp_path, session, whole(1).facts)
+    together = threading.Barrier(4)
+
+    def look() -> int:
+        together.wait(5)
+        return found(tmp_path, "capital")[1]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert {each.result() for each in [pool.submit(look) for _ in range(4)]} == {len(IDS)}
+
+
 def test_a_failure_that_stays_is_told(tmp_path: Path) -> None:
     def fail(index: Index) -> None:
         index.db.execute("no such words")
@@ -323,6 +338,12 @@ def test_of_a_long_text_the_part_around_the_words_is_shown(tmp_path: Path) -> No
         ((one,), _) = found(tmp_path, words)
         assert "The cafe\u0301 in Lisbon and so on" in one.texts[0].body
         assert re.fullmatch(r"\.\.\..{100,150}\.\.\.", one.texts[0].body)
+
+
+def test_where_the_place_is_not_known_the_beginning_is_shown(tmp_path: Path) -> None:
+    written(tmp_path, IDS[0], asked("To be sent \u2100 somebody"))  # one sign, which holds two words
+    ((one,), _) = found(tmp_path, "a/c")
+    assert one.texts[0].body == "To be sent \u2100 somebody"
 
 
 def test_the_latest_of_many_are_shown_and_all_are_counted(tmp_path: Path) -> None:

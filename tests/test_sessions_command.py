@@ -358,6 +358,15 @@ def test_nothing_but_a_session_is_ever_deleted(three: list[Path], tmp_path: Path
     assert [each.exists() for each in (three[0], elsewhere / sessions.LOG_NAME, link)] == [False, True, True]
 
 
+def test_what_cannot_be_deleted_is_told(three: list[Path], capsys: Output) -> None:
+    log = three[0] / sessions.LOG_NAME
+    log.unlink()
+    log.symlink_to(three[1] / sessions.LOG_NAME)
+    three[1].rename(three[1].with_name("gone"))
+    assert "there is no session" in failed(capsys, "delete", "--yes", IDS[0])
+    assert not sessions.running(three[0])
+
+
 def test_a_damaged_session_can_be_deleted(three: list[Path], capsys: Output) -> None:
     (three[0] / sessions.LOG_NAME).write_bytes(b"\0" * 100)
     told(capsys, "delete", "--yes", IDS[0])

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from massgen import sessions
+from massgen.commands.sessions_export import export
 from massgen.commands.sessions_row import WIDTH, Filter, Row
 from massgen.console import put, save, tell
 from massgen.errors import MassgenError, UsageError
@@ -39,10 +40,13 @@ _LIMIT = click.option("-n", "--limit", type=click.IntRange(1), default=20, show_
 
 @click.group()
 def command() -> None:
-    """What was asked before: find it, show it, name it, delete it.
+    """What was asked before: find it, show it, name it, share it, delete it.
 
     SESSION is an id, the beginning of one, a name, or the path of a session's folder.
     """
+
+
+command.add_command(export)
 
 
 @command.command("list")

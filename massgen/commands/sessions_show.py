@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from massgen.errors import LogError
-from massgen.events import Answered, Asked, Presented, Recorded, TurnFailed, Voted
+from massgen.events import Answered, Asked, Recorded, TurnFailed, Voted
 from massgen.streams import line
 from massgen.view import View, summary
 
@@ -28,17 +28,14 @@ def _turn(facts: Sequence[Recorded]) -> str:
     view = View()
     for each in facts:
         view.fact(each)
-    return "\n\n".join([*_question(facts[0]), *_answers(facts), *_votes(facts, view), *_end(facts, view)])
+    return "\n\n".join([*_question(facts[0].at, view), *_answers(facts), *_votes(facts, view), *_end(facts, view)])
 
 
-def _question(first: Recorded) -> Iterator[str]:
-    match first.fact:
-        case Asked(question, roster):
-            team = ", ".join(f"{each.id} ({line(f'{each.backend} {each.model}', 80)})" for each in roster)
-            yield f"# Question\n\n{question}"
-            yield f"Asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(first.at))}; team: {team}"
-        case _:
-            pass
+def _question(at: float, view: View) -> Iterator[str]:
+    if asked := view.state.asked:
+        team = ", ".join(f"{each.id} ({line(f'{each.backend} {each.model}', 80)})" for each in asked.roster)
+        yield f"# Question\n\n{asked.question}"
+        yield f"Asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))}; team: {team}"
 
 
 def _answers(facts: Sequence[Recorded]) -> Iterator[str]:
@@ -68,9 +65,6 @@ def _votes(facts: Sequence[Recorded], view: View) -> Iterator[str]:
 
 
 def _end(facts: Sequence[Recorded], view: View) -> Iterator[str]:
-    match view.state.presented:
-        case Presented(agent, _, content):
-            yield f"## Final answer by {agent}\n\n{content}"
-        case None:
-            pass
+    if presented := view.state.presented:
+        yield f"## Final answer by {presented.agent}\n\n{presented.content}"
     yield "\n".join(summary(view, facts[-1].at))
