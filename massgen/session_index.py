@@ -30,8 +30,8 @@ Stamps: TypeAlias = Mapping[str, tuple[int, int]]
 Piece: TypeAlias = tuple[tuple[str, ...], bool]
 """Words in a row, and whether the last is only a beginning."""
 
-LAYOUT = zlib.crc32(f"1 {__version__}".encode()) >> 1
-"""Of the index. One of another layout is built anew, or of another version of massgen, which may read logs differently."""
+LAYOUT = zlib.crc32(f"1 {__version__} {unicodedata.unidata_version}".encode()) >> 1
+"""Of the index. One of another layout is built anew, or of a massgen or a Python that may read logs and words differently."""
 MAX_WORDS = 100
 """That a search may look for."""
 SHOWN = 3
@@ -239,9 +239,12 @@ def _place(body: str, piece: Piece) -> int:
 
 
 def _session(short: str) -> Session:
-    fields: dict[str, Any] = json.loads(short)
-    fields["agents"] = tuple((agent, model) for agent, model in fields["agents"])
-    return Session(**fields)
+    try:
+        fields: dict[str, Any] = json.loads(short)
+        fields["agents"] = tuple((agent, model) for agent, model in fields["agents"])
+        return Session(**fields)
+    except (ValueError, TypeError, KeyError):
+        raise sqlite3.DatabaseError("a row of the index is damaged") from None
 
 
 def _clean(text: str) -> str:

@@ -231,6 +231,17 @@ def test_an_index_of_another_layout_builds_itself_anew(tmp_path: Path) -> None:
     assert ids(tmp_path, "good") == [IDS[0]]
 
 
+@pytest.mark.parametrize("row", ["{", "[]", "{}", '{"agents": 3}', '{"agents": []}'])
+def test_an_index_with_a_damaged_row_builds_itself_anew(row: str, tmp_path: Path) -> None:
+    written(tmp_path, IDS[0], asked("Good"))
+    listed(tmp_path)
+    db = sqlite3.connect(index_file())
+    with db:
+        db.execute("UPDATE session SET digest = ?", (row,))
+    db.close()
+    assert [each.question for each in listed(tmp_path)] == ["Good"]
+
+
 def test_where_no_index_can_be_kept_the_logs_are_read_each_time(tmp_path: Path) -> None:
     written(tmp_path / "sessions", IDS[0], asked("Good"))
     paths.cache_dir().parent.mkdir(parents=True)

@@ -273,6 +273,26 @@ def test_whatever_the_facts_are_a_session_is_shown_or_refused(facts: list[Fact])
     assert run(["sessions", "list"]) == Exit.ANSWER
 
 
+LOG = "\n".join([HEADER, *map(line, whole(2).facts)]).encode() + b"\n"
+damages = st.tuples(
+    st.integers(0, len(LOG) - 1), st.sampled_from([b"", b"\0\0\0", b"\n", b"\xff", b'"', b"9", b"{", b"\\ud800"])
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(damages, min_size=1, max_size=3), st.booleans())
+def test_whatever_is_damaged_nothing_crashes_and_no_byte_changes(damage: list[tuple[int, bytes]], cut: bool) -> None:
+    content = LOG
+    for place, with_what in damage:
+        content = content[:place] + with_what + (b"" if cut else content[place + 1 :])
+    log = written(sessions.folder(), IDS[0], [])
+    log.write_bytes(content)
+    kept(IDS[1], whole(1))
+    assert run(["sessions", "list"]) == run(["sessions", "search", "compromise"]) == Exit.ANSWER
+    assert run(["sessions", "show", IDS[0]]) in (Exit.ANSWER, Exit.USAGE)
+    assert log.read_bytes() == content
+
+
 # --- name ------------------------------------------------------------------------------------------------------------
 
 
