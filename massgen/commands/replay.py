@@ -5,7 +5,8 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,19 +54,29 @@ def command(session: str, speed: float) -> int:
     end.
     """
     gc.enable()
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     folder = sessions.find(session)
     facts = read(folder / sessions.LOG_NAME)
     state = _end(facts, folder / sessions.LOG_NAME)
     clock = _Clock((facts[0].at, facts[0].at, 0.0, 0.0))
+    shown = open_display("auto", sys.stderr, clock=clock.now, session=str(folder))
     try:
-        with open_display("auto", sys.stderr, clock=clock.now, session=str(folder)) as display:
+        with _terminable(), shown as display:
             _play(moments(facts, speed), clock, display)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     if state.presented:
         put(state.presented.content, f"the answer is kept in {folder}")
     return _exit_code(state)
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """SIGTERM is Ctrl-C, so that the terminal is left in order."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(facts: Sequence[Recorded], path: Path) -> "State":
