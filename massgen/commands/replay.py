@@ -72,7 +72,7 @@ def command(session: str, speed: float) -> int:
 @contextmanager
 def _terminable() -> Generator[None]:
     """SIGTERM is Ctrl-C, so that the terminal is left in order."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
