@@ -193,7 +193,7 @@ def _result(state: State, folder: Path, notes: Sequence[str], seconds: float) ->
     return Result(
         answer=presented.content if presented else "",
         winner=presented.agent if presented else "",
-        exit_code=_exit_code(why, answered=presented is not None),
+        exit_code=exit_code(why, answered=presented is not None),
         why=why,
         failures={seat.agent: seat.left for seat in state.seats.values() if seat.left},
         session=folder,
@@ -208,7 +208,7 @@ def _result(state: State, folder: Path, notes: Sequence[str], seconds: float) ->
     )
 
 
-def _exit_code(why: str, *, answered: bool) -> Exit:
+def exit_code(why: str, *, answered: bool) -> Exit:
     if why == "answered":
         return Exit.ANSWER
     return Exit.PARTIAL if answered else Exit.NO_ANSWER

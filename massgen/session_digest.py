@@ -1,0 +1,102 @@
+"""A session in short, and its texts: folds of its facts. Without facts at hand this imports nothing heavy."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:  # a warm index is read without the facts' classes, which cost more than all the rest
+    from massgen.events import Fact, Recorded
+
+Status: TypeAlias = Literal["answered", "no answer", "interrupted", "running"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session in short. Of several turns: `question` is the first, `status` and `winner` are the last one's."""
+
+    id: str
+    at: float = 0.0
+    """When it was first asked: seconds since 1970."""
+    question: str = ""
+    """Its beginning, on one line."""
+    agents: tuple[tuple[str, str], ...] = ()
+    """Each agent's id and model."""
+    turns: int = 0
+    status: Status = "interrupted"
+    """`running` is for those who look at the session's lock: no log says so."""
+    winner: str = ""
+    cost: float | None = None
+    """US dollars, of the calls whose price is known; None if none is."""
+    price: str = ""
+    """The same in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text of a session: `kind` is `question`, `answer`, `vote` (its reason) or `final answer`."""
+
+    kind: str
+    agent: str
+    body: str
+
+
+def digest(session: str, facts: "Sequence[Recorded]") -> Session:
+    """The session called `session`, in short."""
+    from massgen.events import Asked, Spent
+    from massgen.streams import line
+    from massgen.view import Use, money
+
+    asked = [each.fact for each in facts if isinstance(each.fact, Asked)]
+    use = Use()
+    for each in facts:
+        if isinstance(each.fact, Spent):
+            use.add(each.fact)
+    status, winner = _ended(each.fact for each in facts)
+    return Session(
+        id=session,
+        at=facts[0].at if facts else 0.0,
+        question=line(asked[0].question, 1_000) if asked else "",
+        agents=tuple(dict.fromkeys((line(each.id, 80), line(each.model, 80)) for one in asked for each in one.roster)),
+        turns=len(asked),
+        status=status,
+        winner=line(winner, 80),
+        cost=round(use.cost, 6) if use.priced else None,
+        price=money(use),
+    )
+
+
+def texts(facts: "Iterable[Recorded]") -> Iterator[Text]:
+    """All that people may look for in a session."""
+    from massgen.events import Answered, Asked, Presented, Voted
+
+    for each in facts:
+        match each.fact:
+            case Asked(question):
+                yield Text("question", "", question)
+            case Answered(agent, _, content):
+                yield Text("answer", agent, content)
+            case Voted(agent, _, _, reason):
+                yield Text("vote", agent, reason)
+            case Presented(agent, turn, content) if turn is not None:  # else it is an answer that is there already
+                yield Text("final answer", agent, content)
+            case _:
+                pass
+
+
+def _ended(facts: "Iterable[Fact]") -> tuple[Status, str]:
+    """How the last turn ended, and who gave its final answer."""
+    from massgen.events import Asked, Presented, Stopped
+
+    status: Status = "interrupted"
+    winner = ""
+    for fact in facts:
+        match fact:
+            case Asked():
+                status, winner = "interrupted", ""
+            case Presented(agent):
+                winner = agent
+            case Stopped(why) if why != "interrupted":
+                status = "answered" if winner else "no answer"
+            case _:
+                pass
+    return status, winner

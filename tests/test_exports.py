@@ -1,0 +1,470 @@
+"""Sessions as documents: what they tell, and that no model's text becomes anything but text."""
+
+import base64
+import hashlib
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from massgen import sessions
+from massgen.commands.sessions_export import export
+from massgen.errors import LogError, UsageError
+from massgen.events import (
+    Asked,
+    Evaluated,
+    Informed,
+    Member,
+    Presented,
+    Recorded,
+    Reprompted,
+    Spent,
+    Stopped,
+    TurnFailed,
+    VotingOpened,
+    Waited,
+)
+from massgen.exports import Form, rendered
+from massgen.log import Log, read
+from massgen.messages import Media
+from massgen.streams import safe
+from massgen.transcript import MAX_EVENTS, turns
+from tests.facts import ANSWER, QUESTION, Run, answering, presenting, troubled, whole
+
+FORMS: tuple[Form, ...] = ("json", "md", "html")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=https://evil.example/x onerror=alert(1)>',
+    "' onmouseover='alert(1)' style='background:url(https://evil.example)",
+    "</style></title></main><svg onload=alert(1)><!-- <![CDATA[",
+    "javascript:alert(1) [click](javascript:alert(1)) ![x](https://evil.example/x)",
+    "$body ${title} $$ &lt;b&gt; &amp;",
+    "\x1b[2J\x1b]0;owned\x07 \x9b31m \0 \u202egnp.exe\u2066 \u2028<b>\ud800 \ufeff",
+)
+
+
+def data(run: Run) -> dict[str, Any]:
+    return json.loads(rendered(run.facts, "json"))
+
+
+def told(facts: Sequence[Recorded], form: Form) -> str:
+    """What is wrong with the facts, if they cannot be rendered."""
+    try:
+        return "rendered" if rendered(facts, form) else ""
+    except LogError as error:
+        return error.what
+
+
+class Page(HTMLParser):
+    """`skeleton`: tags and attributes in order, without their texts; `tags`: with the attributes' values."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.skeleton: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.skeleton.append(f"{tag} {' '.join(name for name, _ in attrs)}")
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.skeleton.append(f"/{tag}")
+
+    def handle_comment(self, data: str) -> None:
+        self.skeleton.append("comment")
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def page(facts: Sequence[Recorded]) -> Page:
+    return Page(rendered(facts, "html"))
+
+
+def saying(text: str) -> Run:
+    """A run in which whoever can say something says `text`; its names and models have it in them, too."""
+    run = Run((f"one{text}", f"two{text}", f"three{text}"))
+    one, two, three = run.names
+    roster = tuple(Member(name, text or "b", text or "m") for name in run.names)
+    media = (Media("image", text, name=text or "n"),)
+    run.add(Asked(f"why{text}?\n{text}", roster, media))
+    run.begin("answer").retry(one, f"c{text}", 2).answer(one, f"a{text}").answer(two, f"b{text}").answer(
+        two, f"d{text}"
+    )
+    run.add(Waited(one, run.turns[one], f"rpm{text}", 1, 1, 3))
+    run.add(Reprompted(one, run.turns[one], f"w{text}"))
+    run.fail(three, f"f{text}").begin("decide", [one, two])
+    run.vote(one, two, f"r{text}").vote(two, two, f"s{text}").choose(two, {two: 2})
+    run.begin("present", [two]).present(two, f"p{text}").begin("evaluate", [two])
+    run.add(Evaluated(two, run.turns[two], "restart", "", f"i{text}"))
+    run.begin("answer", [one]).answer(one, f"e{text}")
+    run.choose(one, {}).begin("present", [one]).present(one, f"q{text}").stop()
+    return run
+
+
+def restarted() -> Run:
+    """A run whose first final answer was sent back."""
+    run = presenting(2).present("alice", "Sydney.").begin("evaluate", ["alice"])
+    run.add(Evaluated("alice", run.turns["alice"], "restart", "no capital", "name the capital"))
+    run.begin("answer").answer("alice", "Canberra.").answer("bob", "Canberra!")
+    run.begin("decide").vote("alice", "bob").choose("bob", {"bob": 1}).begin("present", ["bob"]).present("bob")
+    run.begin("evaluate", ["bob"])
+    run.add(Evaluated("bob", run.turns["bob"], "submit", "it does"))
+    return run.stop()
+
+
+def test_the_data_tell_every_answer_every_vote_and_which_of_them_counted() -> None:
+    turn = data(troubled())["turns"][0]
+    assert [(each["author"], each["revision"], each["text"]) for each in turn["answers"]] == [
+        ("alice", 1, ANSWER),
+        ("bob", 1, "Canberra."),
+        ("bob", 2, "Canberra, chosen in 1908 and founded in 1913."),
+    ]
+    given_by = {each["id"]: (each["author"], each["revision"]) for each in turn["answers"]}
+    assert [(each["voter"], given_by[each["answer"]], each["reason"], each["counted"]) for each in turn["votes"]] == [
+        ("alice", ("alice", 1), "it names the compromise", False),
+        ("alice", ("bob", 2), "dates both steps", True),
+        ("bob", ("bob", 2), "", True),
+    ]
+    assert (turn["winner"], turn["tally"], turn["why"], turn["stopped"]) == ("bob", {"bob": 2}, "consensus", "answered")
+    assert turn["team"][2]["left"] == "HTTP 401 from api.example.org: the key in CAROL_KEY was refused"
+    assert turn["team"][1]["use"]["calls"] == 4
+
+
+def test_the_data_begin_with_the_end_of_the_conversation_and_what_all_of_it_took() -> None:
+    first = whole(3)
+    second = Run(first.names, first.at + 3600, [*first.facts]).ask("And of New Zealand?").begin("answer")
+    second.answer("alice", "Wellington.").choose("alice", {}).begin("present", ["alice"])
+    found = data(second.present("alice", "Wellington.").stop())
+    assert (found["facts_version"], found["question"]) == (1, "And of New Zealand?")
+    assert (found["answer"], found["winner"]) == ("Wellington.", "alice")
+    assert [(turn["question"], turn["answer"], turn["use"]["calls"]) for turn in found["turns"]] == [
+        (QUESTION, ANSWER, 7),
+        ("And of New Zealand?", "Wellington.", 2),
+    ]
+    assert found["use"] == {
+        "calls": 9,
+        "input_tokens": 9 * 812,
+        "output_tokens": 9 * 120,
+        "cost": 0.0189,
+        "calls_with_known_cost": 9,
+        "waited_seconds": 0,
+    }
+
+
+def test_a_cost_that_nobody_knows_is_null() -> None:
+    run = answering(1)
+    run.add(Spent("alice", run.turns["alice"], "model-a", 1, 1, None, 0.1))
+    assert data(run)["use"]["cost"] is None
+    assert "unknown" in page(run.facts).texts
+
+
+def test_a_final_answer_that_was_sent_back_is_told_and_its_attempts_votes_keep_counting() -> None:
+    turn = data(restarted())["turns"][0]
+    assert [(each["text"], each["sent_back"]) for each in turn["finals"]] == [
+        ("Sydney.", "name the capital"),
+        (ANSWER, None),
+    ]
+    assert turn["answer"] == ANSWER
+    assert [(each["author"], each["attempt"], each["revision"]) for each in turn["answers"]] == [
+        ("alice", 1, 1),
+        ("bob", 1, 1),
+        ("alice", 2, 1),
+        ("bob", 2, 1),
+    ]
+    assert [each["counted"] for each in turn["votes"]] == [True, True, True]
+    text = rendered(restarted().facts, "md")
+    assert "## A final answer that was sent back\n\nBy alice, after 5.3 s, then sent back: name the capital" in text
+    assert "alice sent the final answer back: name the capital" in text
+    assert "bob approved the final answer: it does" in text
+    assert "Answer 1, attempt 2, after" in text
+
+
+def test_a_sent_back_answer_with_none_after_it_is_no_answer() -> None:
+    run = presenting(2).present("alice", "Sydney.")
+    run.add(Evaluated("alice", None, "restart", "no capital"))
+    found = data(run)
+    assert (found["answer"], found["turns"][0]["finals"][0]["sent_back"]) == ("", "no capital")
+
+
+def test_the_markdown_tells_all_of_a_run_in_order() -> None:
+    text = rendered(troubled().facts, "md")
+    told = [
+        f"# {QUESTION}",
+        "- 2026-09-21 14:13 UTC, 3 agents\n- Chosen: bob (votes: bob 2)\n- 7 model calls, 5,684 tokens in",
+        f"## The final answer\n\nBy bob, after 7.5 s\n\n> {ANSWER}",
+        "### alice (openai model-a)\n\nAnswer 1, after 1.6 s:",
+        "Answer 2, after 5.2 s; votes: alice, bob:\n\n> Canberra, chosen in 1908 and founded in 1913.",
+        "It left the team: HTTP 401 from api.example.org: the key in CAROL\\_KEY was refused",
+        "- alice for alice, answer 1 (not counted: another answer came): it names the compromise\n- alice for bob, answer 2",
+        "- 0.1 s: bob had a call fail, sent again after 4 s: HTTP 429 from api.example.org: slow down",
+        "- 6.0 s: answer 2 of bob was chosen: consensus",
+    ]
+    places = [text.find(each) for each in told]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_what_a_run_met_is_told() -> None:
+    run = Run(("alice", "bob"))
+    roster = (Member("alice", "openai", "m"), Member("bob", "openai", "m"))
+    run.add(Asked("Who?", roster, (Media("image", "image/png", name="chart.png"),)))
+    run.begin("answer").answer("alice")
+    run.add(VotingOpened("patience ran out"))
+    run.add(Informed("bob", run.turns["bob"], {"agent1": (run.answers["alice"],)}))
+    run.add(Waited("bob", run.turns["bob"], "rpm", 5, 5, 0.5))
+    run.add(Waited("bob", run.turns["bob"], "rpm", 5, 5, 12))
+    run.add(Reprompted("bob", run.turns["bob"], "no act"))
+    run.add(TurnFailed("bob", run.turns["bob"], "cancelled", ""))
+    run.choose("alice", {})
+    run.add(Presented("alice", None, ANSWER))
+    run.add(Stopped("timeout"))
+    text = rendered(run.facts, "md")
+    for each in (
+        "- With chart.png",
+        "bob was shown new answers",
+        "bob had waited 12 s for the limit rpm",
+        "bob was asked again: no act",
+        "bob was no longer needed\n",
+        "voting opened: patience ran out",
+        "the run ended: timeout",
+    ):
+        assert each in text
+    assert text.count("waited 12 s for the limit") == 1
+    assert "It left the team" not in text
+
+
+def test_a_long_question_stands_whole_below_its_beginning() -> None:
+    question = "Why " + "very " * 80 + "long?"
+    facts = answering(1).facts
+    facts[0] = replace(facts[0], fact=Asked(question, (Member("alice", "openai", "m"),)))
+    assert f"> {question}" in rendered(facts, "md")
+    assert question in page(facts).texts
+    assert rendered(troubled().facts, "md").count(QUESTION) == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_that_never_came_to_an_answer_is_told_too(form: Form) -> None:
+    run = answering(2).answer("alice")
+    text = rendered(run.facts, form)
+    assert "alice" in text
+    assert [(span.agent, span.act) for span in turns(run.facts)[0].spans] == [
+        ("alice", "answer"),
+        ("bob", "unfinished"),
+    ]
+
+
+def test_the_page_shows_the_answers_the_votes_and_the_times() -> None:
+    found = page(troubled().facts)
+    ids = [values["id"] for _, values in found.tags if "id" in values]
+    links = [values["href"] for tag, values in found.tags if tag == "a"]
+    assert len(ids) == 3
+    assert {f"#{each}" for each in ids} >= {*links}
+    assert len(links) == 3
+    assert found.texts.count("Chosen") == 1
+    assert sum(tag == "rect" for tag, _ in found.tags) == len(turns(troubled().facts)[0].spans) == 8
+    assert {"1 earlier answer", "20 events", "dates both steps", "It gave no answer."} <= {*found.texts}
+
+
+def test_the_page_loads_nothing_runs_nothing_and_allows_its_own_style_alone() -> None:
+    html = rendered(troubled().facts, "html")
+    style = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert f'content="{policy}"' in html
+    assert len(style) == 1
+    assert "url(" not in style[0]
+    assert "@import" not in style[0]
+    for tag, values in Page(html).tags:
+        assert tag not in ("script", "link", "img", "iframe", "object", "form", "base")
+        assert not {"src", "style", "action", "srcset"} & values.keys()
+        assert not [name for name in values if name.startswith("on")]
+        assert (values.get("href") or "#").startswith("#")
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_no_text_of_a_model_becomes_markup(payload: str) -> None:
+    hostile = page(saying(payload).facts)
+    assert hostile.skeleton == page(saying("x").facts).skeleton
+    for each in ("a", "b", "d", "e", "p", "q", "r", "s"):
+        assert each + safe(payload) in hostile.texts
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("So:\n```py\nif a < b:\n    <b>\n```\nDone.", ["So:", "```py\nif a < b:\n    <b>\n```", "Done."]),
+        ("```<b>\n</code></div><script>\n```", ["```<b>\n</code></div><script>\n```"]),
+        ("~~~\nnever closed", ["~~~\nnever closed"]),
+    ],
+)
+def test_code_of_a_model_is_shown_as_code_with_nothing_left_out(text: str, shown: list[str]) -> None:
+    found = page(answering(1).answer("alice", text).facts)
+    assert [each for each in found.texts if each in text and each.strip() and len(each) > 2] == shown
+    assert sum(tag == "code" for tag, _ in found.tags) == 1
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_the_models_markdown_stays_in_its_quote_and_their_notes_are_plain(payload: str) -> None:
+    def skeleton(text: str) -> list[str]:
+        return [re.split(r"[^#>\s-]", each)[0] for each in rendered(saying(text).facts, "md").split("\n")]
+
+    breaking = f"{payload}\n# Mine\n```\n- x"
+    lines = rendered(saying(breaking).facts, "md").split("\n")
+    assert skeleton(payload) == skeleton("x")
+    assert [each for each in lines if each.startswith("#") and "Mine" in each and "\\# Mine" not in each] == []
+    assert not [each for each in lines if re.search(r"(?<!\\)[<`\[]", each) and not each.startswith(">")]
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_the_data_keep_every_text_and_steer_no_terminal(payload: str) -> None:
+    text = rendered(saying(payload).facts, "json")
+    assert safe(text) == text
+    assert json.loads(text)["answer"] == f"q{payload}"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 12))
+def test_facts_that_contradict_each_other_are_told_as_such_and_never_a_crash(dice: random.Random, cuts: int) -> None:
+    facts = [*restarted().facts, *troubled().facts]
+    for _ in range(cuts):
+        place = dice.randrange(len(facts))
+        facts[place : place + dice.randint(0, 3)] = [facts[dice.randrange(len(facts))]] * dice.randint(0, 1)
+    facts = [replace(each, seq=seq) for seq, each in enumerate(facts, 1)]
+    for form in FORMS:
+        assert re.match(r"rendered|fact \d+ \(\w+\) contradicts those before it", told(facts, form))
+
+
+@pytest.mark.parametrize(
+    "fact", [Informed("alice", 2, {}), Spent("alice", 2, "m", 1, 1, float("nan"), 1), Spent("zoe", 2, "m", 1, 1, 0, 1)]
+)
+def test_a_fact_that_cannot_be_is_named(fact: Informed | Spent) -> None:
+    run = answering(1)
+    run.add(fact)
+    with pytest.raises(LogError, match=rf"fact 3 \({type(fact).__name__}\) contradicts those before it"):
+        rendered(run.facts, "json")
+
+
+def test_a_time_beyond_all_is_told() -> None:
+    with pytest.raises(LogError, match="fact 1"):
+        rendered([replace(answering(1).facts[0], at=1e300)], "md")
+
+
+def test_a_session_without_a_question_is_told() -> None:
+    with pytest.raises(LogError, match="no question was asked in this session"):
+        rendered([], "html")
+
+
+def test_a_document_tells_a_bounded_number_of_events() -> None:
+    run = answering(1)
+    for _ in range(MAX_EVENTS + 1):
+        run.add(Reprompted("alice", run.turns["alice"], "no act"))
+    text = rendered(run.facts, "md")
+    assert text.count("was asked again: no act") == MAX_EVENTS - 1
+    assert text.endswith("2 more events are in the session's log.")
+    assert "2 more events are in the session's log." in page(run.facts).texts
+
+
+def test_no_setting_of_the_run_is_in_a_document() -> None:
+    facts = whole(2).facts
+    asked = facts[0].fact
+    assert isinstance(asked, Asked)
+    facts[0] = replace(facts[0], fact=replace(asked, config={"cwd": "/home/jane/private"}))
+    for form in FORMS:
+        assert "jane" not in rendered(facts, form)
+
+
+def test_the_golden_log_can_be_exported() -> None:
+    facts = read(Path(__file__).with_name("golden") / "format-1.jsonl")
+    for form in FORMS:
+        assert rendered(facts, form)
+
+
+# The command
+
+
+def kept(run: Run, root: Path | None = None) -> Path:
+    folder = sessions.create(root)
+    with Log(folder / sessions.LOG_NAME, clock=lambda: run.at) as log:
+        for each in run.facts:
+            log.append(each.fact)
+    return folder
+
+
+def ran(*arguments: str) -> None:
+    export.main([*arguments], "massgen sessions export", standalone_mode=False)
+
+
+def test_the_command_prints_markdown_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = kept(troubled())
+    ran(folder.name)
+    out, err = capsys.readouterr()
+    assert out.startswith(f"# {QUESTION}\n\n- ")
+    assert err == ""
+    ran(folder.name[:10], "--format", "json")
+    assert json.loads(capsys.readouterr().out)["winner"] == "bob"
+
+
+def test_without_a_session_it_is_the_latest_and_that_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = kept(troubled())
+    ran()
+    assert capsys.readouterr().err == f"massgen: session {folder.name}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("a.json", "{"), ("a.md", "# "), ("a.markdown", "# "), ("a.HTML", "<!doctype html>"), ("a.htm", "<")],
+)
+def test_the_files_suffix_chooses_the_format(name: str, begins: str) -> None:
+    ran(str(kept(saying("\ud800"))), "--output", name)
+    text = Path(name).read_text("utf-8")
+    assert text.startswith(begins)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+def test_a_file_is_replaced_only_when_asked_to() -> None:
+    folder = str(kept(troubled()))
+    Path("mine.md").write_text("mine")
+    Path("link.md").symlink_to("nowhere.md")
+    for name in ("mine.md", "link.md"):
+        with pytest.raises(UsageError, match=rf"{name}: there is a file already\n  Name another, or give --force"):
+            ran(folder, "-o", name)
+    assert Path("mine.md").read_text() == "mine"
+    assert not Path("nowhere.md").exists()
+    ran(folder, "-o", "mine.md", "--force")
+    assert Path("mine.md").read_text().startswith(f"# {QUESTION}")
+
+
+def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_given() -> None:
+    folder = str(kept(troubled()))
+    with pytest.raises(UsageError, match=r"(?s)talk.pdf: the suffix '.pdf' says no format.*\.json, \.md.*--format"):
+        ran(folder, "-o", "talk.pdf")
+    ran(folder, "-o", "talk.txt", "--format", "md")
+    assert Path("talk.txt").read_text().startswith("# ")
+    with pytest.raises(click.BadParameter):
+        ran(folder, "--format", "pdf")
+
+
+def test_a_damaged_log_is_told_by_file_and_line() -> None:
+    log = kept(troubled()) / sessions.LOG_NAME
+    lines = log.read_bytes().split(b"\n")
+    log.write_bytes(b"\n".join([*lines[:3], b"rubbish", *lines[3:]]))
+    with pytest.raises(LogError, match=r"events\.jsonl:4: this line is damaged"):
+        ran(str(log), "-o", "a.md")
+    log.write_bytes(b"\n".join([lines[0], b""]))
+    with pytest.raises(LogError, match=r"events\.jsonl: no question was asked in this session"):
+        ran(str(log), "-o", "a.md")
+    assert not Path("a.md").exists()
