@@ -30,6 +30,7 @@ _VOLATILE = (
     # An agent that votes before it has seen all answers is asked again.
     (re.compile(r"\b\d+ model calls; [\d,]+ tokens in, [\d,]+ out"), "N model calls; N tokens in, N out"),
     (re.compile(r"/sessions/[\w.-]+"), "/sessions/SESSION"),
+    (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b"), "SESSION"),
 )
 
 
