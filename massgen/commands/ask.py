@@ -47,7 +47,7 @@ def command(**given: Any) -> int:
     the team is that of your own configuration (massgen init writes it). Without that, and without any provider's key in the
     environment, it runs on a small model embedded in massgen.
 
-    Other commands: massgen sessions, init, config, examples, limits, models, completion.
+    Other commands: massgen sessions, replay, verify, init, config, examples, limits, models, completion.
     """
     asking = _Asking(Options(**given))
     try:
