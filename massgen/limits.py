@@ -2,18 +2,17 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from massgen import builtins
-from massgen.allowances import Allowances, limited, price, seat
+from massgen.allowances import NUMBERS, Allowances, limited, price, seat
 from massgen.backends import Backend, tokens
 from massgen.backends.limited import REPLY, Limited, Terms, hear
 from massgen.config import AgentConfig, Config
 from massgen.limiter import Limiter
 from massgen.loading import Loaded
 from massgen.quota_stores import QuotaStore
-from massgen.quotas import Limits
+from massgen.quotas import Limits, Profile
 
 Wrap: TypeAlias = Callable[[AgentConfig, Backend], Backend]
 """Puts an agent's backend under its limits."""
@@ -41,7 +40,8 @@ async def keeping(loaded: Loaded, env: Mapping[str, str], tell: Tell) -> AsyncGe
     if not profiles:
         yield unlimited
         return
-    tokens.preload()
+    if any(map(_numbers, profiles)):
+        tokens.preload()
     limiter = Limiter(
         allowances, store=_store(config, [each.limits for each in profiles], tell), waited=hear, told=tell
     )
@@ -50,14 +50,28 @@ async def keeping(loaded: Loaded, env: Mapping[str, str], tell: Tell) -> AsyncGe
         place = seat(agent.backend, env)
         if not limited(config, agent, allowances.find(place.provider, place.model))[0]:
             return backend
-        known, longest = price(place.provider, place.model), config.timeout_settings.turn_timeout_seconds
-        terms = Terms(place.provider, place.model, place.scope, longest, _reply(agent))
-        return Limited(backend, limiter, terms if known is None else replace(terms, price=known.of))
+
+        def cost(taken: int, given: int) -> float:
+            profile = allowances(place.provider, place.model)
+            known = price(place.provider, place.model) if profile and profile.limits.cost is not None else None
+            return known.of(taken, given) if known else 0.0
+
+        def counted() -> bool:
+            return _numbers(allowances(place.provider, place.model))
+
+        longest = config.timeout_settings.turn_timeout_seconds
+        terms = Terms(place.provider, place.model, place.scope, longest, _reply(agent), counted, cost)
+        return Limited(backend, limiter, terms)
 
     try:
         yield wrap
     finally:
         await limiter.aclose()
+
+
+def _numbers(profile: Profile | None) -> bool:
+    """Whether a limit is known. Without one nothing is reserved, and a call is weighed by what it used."""
+    return profile is not None and any(getattr(profile.limits, name) is not None for name in NUMBERS)
 
 
 def _reply(agent: AgentConfig) -> int:

@@ -28,13 +28,15 @@ def hear(wait: Wait) -> None:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Whose limits hold for an agent: those of `scope`'s account. It waits at most `longest` seconds; its replies have up to
-    `reply` tokens; `price` says what tokens in and out cost in US dollars."""
+    `reply` tokens; `counted` says whether tokens are worth counting before a call, and `price` what tokens in and out cost
+    in US dollars."""
 
     provider: str
     model: str
     scope: str
     longest: float
     reply: int = REPLY
+    counted: Callable[[], bool] = lambda: True
     price: Callable[[int, int], float] = lambda taken, given: 0.0
 
 
@@ -72,7 +74,7 @@ class Limited:
 
     async def _admitted(self, request: Request, stack: AsyncExitStack) -> Slot:
         terms = self._terms
-        estimate = self._weights(tokens.count(request), terms.reply, None)
+        estimate = self._weights(tokens.count(request), terms.reply, None) if terms.counted() else Weights()
         listening = _listener.set(partial(self._heard, request.waits))
         try:
             if not self._started:
