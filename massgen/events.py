@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 from massgen.messages import Media, Message
 
-Purpose: TypeAlias = Literal["solo", "answer", "decide", "present", "evaluate"]
+Purpose: TypeAlias = Literal["solo", "answer", "decide", "present", "evaluate", "summarise"]
 """Why an agent is asked: the only agent's whole task; an independent first answer; a vote or a better answer; the
-winner's final answer; the winner's check of it."""
+winner's final answer; the winner's check of it; the oldest part of the conversation in short."""
 
 Ballot: TypeAlias = Mapping[str, tuple[int, ...]]
 """Label as shown to one agent -> the answers (`seq`) under it, equal after normalisation, earliest first; in the order shown."""
@@ -36,6 +36,33 @@ class Asked:
     media: tuple[Media, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The configuration in force, resolved; secrets as the names of their variables."""
+    folder: str = ""
+    """The working directory it was asked in."""
+    template: str = ""
+    """The file or the `@examples/NAME` that the configuration was read from; empty if from none."""
+    window: int = 0
+    """How many characters of the conversation before it are told whole; of a longer one, the oldest part is summarised
+    first. 0: all of it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that had not come to an answer goes on, by `roster` and `config`: turns that were open are taken up where they
+    stopped. Who is new joins the team, who is not in it any more leaves, and who had left for a failure is back."""
+
+    roster: tuple[Member, ...]
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Summarised:
+    """The conversation up to the question `until` (its `seq`), with the answer to that, in short: agents are told `content`
+    instead of it."""
+
+    agent: str
+    turn: int
+    until: int
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +214,8 @@ class Stopped:
 
 
 Fact: TypeAlias = (
-    Asked | TurnBegan | Informed | Said | Spent | Retried | Waited | Reprompted | Answered | Voted | TurnFailed
-    | VotingOpened | Chosen | Presented | Evaluated | Stopped
+    Asked | Resumed | Summarised | TurnBegan | Informed | Said | Spent | Retried | Waited | Reprompted | Answered | Voted
+    | TurnFailed | VotingOpened | Chosen | Presented | Evaluated | Stopped
 )  # fmt: skip
 
 

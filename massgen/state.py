@@ -59,6 +59,24 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """An earlier question of the conversation, and what came of it."""
+
+    seq: int
+    """Of its `Asked`."""
+    question: str
+    media: tuple[Media, ...] = ()
+    answer: str = ""
+    """The final answer; empty if there was none."""
+    author: str = ""
+
+    @property
+    def size(self) -> int:
+        """In characters, an image as the 4,000 that a thousand tokens are."""
+        return len(self.question) + len(self.answer) + 4_000 * len(self.media)
+
+
+@dataclass(frozen=True, slots=True)
 class Spending:
     """What all model calls together used; `cost` in US dollars of those whose price is known, None if none is."""
 
@@ -73,6 +91,11 @@ class State:
     """Where a run stands."""
 
     asked: Asked | None = None
+    seq: int = 0
+    """Of `asked`."""
+    history: tuple[Exchange, ...] = ()
+    """The conversation before that, earliest first, without what is in `summary`."""
+    summary: str = ""
     seats: Mapping[str, Seat] = field(default_factory=dict[str, Seat])
     answers: Mapping[int, Answer] = field(default_factory=dict[int, Answer])
     """The current answers by `seq`, earliest first: one an agent at most."""
@@ -118,7 +141,11 @@ def apply(state: State, recorded: Recorded) -> State:
     """`state` after one more fact."""
     match recorded.fact:
         case Asked() as asked:
-            return State(asked=asked, seats={member.id: Seat(member.id) for member in asked.roster})
+            return _asked(state, recorded.seq, asked)
+        case Resumed():
+            return _resumed(state, recorded.fact)
+        case Summarised() as summarised:
+            return _summarised(state, summarised)
         case TurnBegan() | Informed() | Voted() | TurnFailed():
             return _turn(state, recorded.seq, recorded.fact)
         case Answered() as answered:
@@ -129,6 +156,32 @@ def apply(state: State, recorded: Recorded) -> State:
             return _milestone(state, recorded.fact)
         case _:
             return state
+
+
+def _asked(state: State, seq: int, asked: Asked) -> State:
+    seats = {member.id: Seat(member.id) for member in asked.roster}
+    history = state.history
+    if before := state.asked:
+        final = state.presented or state.previous
+        told = Exchange(state.seq, before.question, before.media, *((final.content, final.agent) if final else ()))
+        history = (*history, told)
+    return State(asked=asked, seq=seq, history=history, summary=state.summary, seats=seats)
+
+
+def _resumed(state: State, resumed: Resumed) -> State:
+    """Who is not in the new team leaves, but its answer stays; what failed before may work now."""
+    team = {member.id for member in resumed.roster}
+    stay = {name: replace(seat, left="") for name, seat in state.seats.items() if name in team}
+    gone = {name: replace(seat, turn=None, vote=None, left=GONE) for name, seat in state.seats.items() if name not in team}
+    new = {name: Seat(name) for name in team - state.seats.keys()}
+    asked = replace(state.asked, roster=resumed.roster, config=resumed.config) if state.asked else None
+    return replace(state, asked=asked, seats={**stay, **gone, **new}, stopped=None)
+
+
+def _summarised(state: State, fact: Summarised) -> State:
+    seat = replace(state.seats[fact.agent], turn=None)
+    history = tuple(each for each in state.history if each.seq > fact.until)
+    return replace(_seated(state, seat), history=history, summary=fact.content)
 
 
 def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFailed) -> State:

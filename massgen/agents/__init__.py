@@ -6,14 +6,15 @@ from typing import Protocol
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.events import Fact, Purpose
-from massgen.messages import Chunk, Media
+from massgen.messages import Chunk, Media, Message
+from massgen.state import Exchange
 
 __all__ = ["Act", "Agent", "Final", "NewAnswer", "Task", "Turn", "Verdict", "Vote"]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the user asked, and what an earlier attempt at it taught."""
+    """What the user asked, what was said before, and what an earlier attempt at it taught."""
 
     question: str
     media: tuple[Media, ...] = ()
@@ -21,6 +22,10 @@ class Task:
     """The final answer of the attempt that was sent back; empty in the first attempt."""
     feedback: str = ""
     """What that attempt was told to do better."""
+    history: tuple[Exchange, ...] = ()
+    """The conversation before this question, earliest first."""
+    summary: str = ""
+    """What was said before that, in short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Turn:
     them), else None. Labels keep their meaning throughout the turn."""
     refusal: Callable[[Act], str | None]
     """Why an act is not acceptable, in words for the model; None if it is."""
+    said: Callable[[], Message | None] = lambda: None
+    """The next reply that a model gave in this turn before its process ended: it is paid for, and is not asked for again."""
     votes: Mapping[str, tuple[str, ...]] | None = None
     """For `present`: label -> the reasons of those who voted for it. The first label of `answers` won."""
     draft: str = ""
