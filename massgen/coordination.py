@@ -45,6 +45,8 @@ def due(state: State, rules: Rules) -> list[Step]:
     """What is to happen now: agents to ask and facts to record. Empty: wait for a turn to end, or the run is over."""
     if state.stopped or state.asked is None:
         return []
+    if state.oldest and state.living:
+        return _summary(state)
     if state.chosen is None:
         return _deliberation(state, rules)
     if open_turns := _open_turns(state, ("solo", "answer", "decide")):
@@ -52,6 +54,15 @@ def due(state: State, rules: Rules) -> list[Step]:
     if state.presented is None:
         return _presentation(state, rules, state.chosen)
     return _conclusion(state, rules, state.chosen)
+
+
+def _summary(state: State) -> list[Step]:
+    """Who gave the last answer, if still in the team, tells the oldest part of the conversation in short."""
+    if _open_turns(state, ("summarise",)):
+        return []
+    author = state.history[-1].author
+    agents = [seat.agent for seat in state.living]
+    return [Ask(author if author in agents else agents[0], "summarise")]
 
 
 def _open_turns(state: State, purposes: tuple[Purpose, ...]) -> list[Seat]:
@@ -208,6 +219,7 @@ ACTS: dict[Purpose, tuple[type[Act], ...]] = {
     "decide": (NewAnswer, Vote),
     "present": (Final,),
     "evaluate": (Verdict,),
+    "summarise": (Final,),
 }
 """What a turn may end in. Our own loop offers nothing else; other agents are held to it."""
 
@@ -225,7 +237,8 @@ def refusal(state: State, rules: Rules, agent: str, act: Act) -> str | None:
         return f"This turn cannot end so, but in: {', '.join(kind.__name__ for kind in ACTS[seat.purpose])}."
     match act:
         case Final(content):
-            return None if content.strip() else "The final answer was empty. Write it."
+            what = "summary" if seat.purpose == "summarise" else "final answer"
+            return None if content.strip() else f"The {what} was empty. Write it."
         case Verdict():
             return None
         case Vote(label):

@@ -74,6 +74,10 @@ def user(text: str, media: tuple[Media, ...] = ()) -> Message:
     return Message("user", (Text(text), *media))
 
 
+def assistant(text: str) -> Message:
+    return Message("assistant", (Text(text),))
+
+
 def tool_result(call: ToolCall, content: str, *, is_error: bool = False) -> Message:
     return Message("tool", (ToolResult(call.id, content, is_error),))
 
@@ -161,6 +165,21 @@ class Reply:
         text = well_formed("".join(self._text))
         calls = (_merged(index, deltas) for index, deltas in sorted(self._calls.items()))
         return Message("assistant", (*([Text(text)] if text else ()), *calls))
+
+
+def replied(message: Message) -> Reply:
+    """`message` as a reply that has come in whole."""
+    reply, calls = Reply(), 0
+    for part in message.parts:
+        match part:
+            case Text(text):
+                reply.add(TextDelta(text))
+            case ToolCall(call, name, arguments):
+                reply.add(ToolCallDelta(calls, call, name, arguments))
+                calls += 1
+            case _:
+                pass
+    return reply
 
 
 def _merged(index: int, deltas: Iterable[ToolCallDelta]) -> ToolCall:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, Protocol, cast
 
 from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Agent, Task, Turn
@@ -30,19 +30,29 @@ from massgen.events import (
     Failure,
     Informed,
     Presented,
-    Recorded,
+    Purpose,
+    Reprompted,
+    Resumed,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
 )
 from massgen.log import Log, Sink
-from massgen.messages import Chunk
-from massgen.state import State, apply, fold, saw_all
+from massgen.messages import Chunk, Message
+from massgen.resuming import Memory, memories, remember, standing
+from massgen.state import Seat, State, apply, saw_all
 
 MAX_CAUSE = 2000
 """Characters of an error that are recorded: some carry the whole reply."""
+
+
+class Dice(Protocol):
+    """What puts the answers on a ballot in some order."""
+
+    def shuffle(self, x: list[Any], /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +66,38 @@ class Times:
 
 @dataclass(slots=True)
 class Orchestrator:
-    """Takes one question from `Asked` to `Stopped`; a log that already holds facts is continued."""
+    """Takes questions from `Asked` to `Stopped`, one after the other; the log may hold earlier ones."""
 
     agents: Mapping[str, Agent]
     log: Log
     rules: Rules
     times: Times = Times()
     sinks: list[Sink] = field(default_factory=list[Sink])
-    dice: random.Random = field(default_factory=random.Random)
+    dice: Dice = field(default_factory=random.Random)
     notes: list[str] = field(default_factory=list[str])
     """What went wrong beside the run itself: sinks that were dropped."""
-    state: State = field(default_factory=State)
+    state: State = field(init=False)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _turns: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
+    _memories: dict[str, Memory] = field(init=False)
     _vote_by: float | None = None
     """When patience runs out, on the event loop's clock; None before the first answer."""
 
-    async def run(self, asked: Asked | None = None) -> State:
-        """Put the question (None: continue the log's) and return the state the run stopped in.
+    def __post_init__(self) -> None:
+        self.state = standing(self.log.facts)
+        self._memories = memories(self.state, self.log.facts)
 
-        Raises `LogError` when the log cannot be written; when cancelled, the log says that it was interrupted."""
-        self.state = fold(self.log.facts)
-        for fact in interrupted(self.state, "interrupted", "the process ended"):
-            self.record(fact)
-        if asked:
-            self.record(asked)
-        if not self.state.asked:
+    async def run(self, asked: Asked | Resumed) -> State:
+        """Put the question, or finish the last one, and return the state the run stopped in.
+
+        Raises `LogError` when there is none to finish or the log cannot be written; when cancelled, the log says that it was
+        interrupted, and the run can be resumed."""
+        self._vote_by = None
+        if isinstance(asked, Resumed) and not self.state.unfinished:
             raise LogError("the log holds no question to go on with", where=str(self.log.path), fix="Ask it anew.")
+        if isinstance(asked, Asked):
+            self.record(*interrupted(self.state, "interrupted", "the process ended"))
+        self.record(asked)
         try:
             await self._until_stopped()
         except asyncio.CancelledError:
@@ -90,13 +105,13 @@ class Orchestrator:
             raise
         return self.state
 
-    def record(self, fact: Fact) -> Recorded:
-        """Append `fact`, fold it, tell the sinks."""
-        recorded = self.log.append(fact)
-        self.state = apply(self.state, recorded)
-        self._changed.set()
-        self._tell(lambda sink: sink.fact(recorded))
-        return recorded
+    def record(self, *facts: Fact) -> None:
+        """Append `facts`, of which a crash leaves all or none; fold them, tell the sinks."""
+        for recorded in [self.log.append(fact) for fact in facts]:
+            self.state = apply(self.state, recorded)
+            remember(self._memories, recorded.fact, self._texts)
+            self._changed.set()
+            self._tell(lambda sink, recorded=recorded: sink.fact(recorded))
 
     def _tell(self, tell: Callable[[Sink], None]) -> None:
         for sink in [*self.sinks]:
@@ -117,11 +132,14 @@ class Orchestrator:
 
     def _end(self, facts: list[Fact]) -> None:
         if not self.state.stopped:  # it may have ended already, and only waited for a cancelled call to be closed
-            for fact in facts:
-                self.record(fact)
+            self.record(*facts)
 
     async def _drive(self) -> None:
         async with asyncio.TaskGroup() as group:
+            for seat in self.state.seats.values():
+                if seat.turn is not None:
+                    self._memories[seat.agent].rewind()
+                    self._start(seat, group)
             while not self.state.stopped:
                 self._changed.clear()
                 for step in due(self.state, self.rules):
@@ -152,40 +170,43 @@ class Orchestrator:
             self.record(VotingOpened("patience ran out"))
 
     def _begin(self, ask: Ask, group: asyncio.TaskGroup) -> None:
-        shown: Ballot = {} if ask.purpose in ("solo", "answer") else ballot(self.state, self.dice.shuffle)
+        shown: Ballot = {} if ask.purpose in ("solo", "answer", "summarise") else ballot(self.state, self.dice.shuffle)
         if ask.purpose == "present":
             shown = self._winner_first(shown)
-        seq = self.record(TurnBegan(ask.agent, ask.purpose, shown)).seq
-        self._turns[ask.agent] = group.create_task(self._run_turn(self._turn(ask, seq)), name=ask.agent)
+        self.record(TurnBegan(ask.agent, ask.purpose, shown))
+        self._start(self.state.seats[ask.agent], group)
+
+    def _start(self, seat: Seat, group: asyncio.TaskGroup) -> None:
+        self._turns[seat.agent] = group.create_task(self._run_turn(self._turn(seat)), name=seat.agent)
 
     def _winner_first(self, shown: Ballot) -> Ballot:
         won = self.state.chosen.answer if self.state.chosen else 0
         entries = sorted(shown.values(), key=lambda entry: won not in entry)
         return {f"agent{number}": entry for number, entry in enumerate(entries, 1)}
 
-    def _turn(self, ask: Ask, seq: int) -> Turn:
-        state, agent = self.state, ask.agent
-        asked, presented = state.asked, state.presented
-        shown = state.seats[agent].ballot
+    def _turn(self, seat: Seat) -> Turn:
+        state, agent, seq = self.state, seat.agent, seat.turn or 0
+        presented, memory = state.presented, self._memories[agent]
         return Turn(
             seq=seq,
             agent=agent,
-            purpose=ask.purpose,
-            task=Task(
-                asked.question if asked else "",
-                asked.media if asked else (),
-                state.previous.content if state.previous else "",
-                state.feedback,
-            ),
-            answers=self._texts(shown),
+            purpose=seat.purpose,
+            task=_task(state, seat.purpose),
+            answers=memory.shown,
             may_answer=may_answer(state, self.rules, agent),
-            record=self.record,
+            record=lambda *facts: self._record(memory, *facts),
             show=lambda chunk: self._show(agent, chunk),
-            news=lambda: self._news(agent, seq),
+            news=lambda: self._news(agent, seq) if memory.over else memory.news(),
             refusal=lambda act: refusal(self.state, self.rules, agent, act),
-            votes=self._votes(shown) if ask.purpose == "present" else None,
-            draft=presented.content if presented and ask.purpose == "evaluate" else "",
+            said=lambda: memory.next(Message),
+            votes=self._votes(seat.ballot) if seat.purpose == "present" else None,
+            draft=presented.content if presented and seat.purpose == "evaluate" else "",
         )
+
+    def _record(self, memory: Memory, *facts: Fact) -> None:
+        """What an agent says, unless it has said so before its turn was taken up."""
+        if not (isinstance(facts[0], Reprompted) and memory.next(Reprompted)):
+            self.record(*facts)
 
     def _show(self, agent: str, chunk: Chunk) -> None:
         if self.sinks:
@@ -242,12 +263,28 @@ class Orchestrator:
         match act:
             case Final(content) if turn.purpose == "present":
                 return Presented(agent, seq, content)
+            case Final(content) if turn.purpose == "summarise":
+                return Summarised(agent, seq, self.state.oldest[-1].seq, content[: self.state.summary_room])
             case Final(content) | NewAnswer(content):
                 return Answered(agent, seq, content)
             case Vote(label, reason):
                 return Voted(agent, seq, self.state.seats[agent].ballot[label][0], reason)
             case _:
                 return Evaluated(agent, seq, act.verdict, act.reason, act.instructions)
+
+
+def _task(state: State, purpose: Purpose) -> Task:
+    """What the agent is to work on: the question, or the part of the conversation that is to be summarised."""
+    if purpose == "summarise":
+        return Task("", history=state.oldest, summary=state.summary)
+    return Task(
+        state.asked.question if state.asked else "",
+        state.asked.media if state.asked else (),
+        state.previous.content if state.previous else "",
+        state.feedback,
+        state.history,
+        state.summary,
+    )
 
 
 def _failure(error: Exception) -> tuple[Failure, str]:

@@ -34,6 +34,10 @@ EVALUATE = (
     "Check the final answer against the user's task, as its strictest reader. Call submit if it does the task. Call "
     "restart_orchestration, with what is wrong and instructions to do better, only if the team must work on it again."
 )
+SUMMARISE = (
+    "Summarise this conversation for those who will go on with it and see nothing else of it: facts, decisions, names, "
+    "numbers, what the user wants, and what is still open. Write nothing beside the summary."
+)
 
 ROLES = {
     "analyst": "You are an analyst. Break the task into its parts, state what you assume, compute before you conclude.",
@@ -47,6 +51,9 @@ ROLES = {
 
 TASK = "<task>\n{question}\n</task>"
 FEEDBACK = "<previous_attempt>\n{answer}\n</previous_attempt>\n<feedback>\n{feedback}\n</feedback>"
+SUMMARY = "<earlier_conversation>\n{summary}\n</earlier_conversation>"
+EXCHANGE = "<user>\n{question}\n</user>\n<answer>\n{answer}\n</answer>"
+UNANSWERED = "(This was not answered.)"
 NEWS = "The answers have changed while you worked. These are all current ones:"
 NO_CALL = "That ended in no call, so it counts for nothing. End with exactly one call: {calls}."
 TOO_MANY_CALLS = "That made {count} calls; none was accepted. End with exactly one: {calls}."
@@ -78,4 +85,5 @@ COMPACT_FEEDBACK = "An earlier answer was:\n{answer}\n\nIt must be better: {feed
 COMPACT_PRESENT = "Question: {question}\n\nCorrect answer:\n{answer}\n\nRepeat the correct answer."
 """The most faithful of seven wordings tried; shown other answers too, or asked to improve, small models lose what was right."""
 COMPACT_VOTE = "Question: {question}\n\n{answers}\n\nCompare the answers. Say which is best and why."
+COMPACT_SUMMARISE = "{conversation}\n\nSummarise this conversation in a few sentences. Keep names and numbers."
 COMPACT_CUT = "\n[... cut here: too long for this model]"

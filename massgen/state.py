@@ -15,13 +15,18 @@ from massgen.events import (
     Presented,
     Purpose,
     Recorded,
+    Resumed,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
 )
+from massgen.messages import Media
+
+GONE = "it is not in the team that the session goes on with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Seat:
     agent: str
     turn: int | None = None
     """Its open turn."""
+    suspended: int | None = None
+    """The turn that the run's interruption ended, to be taken up where it stopped."""
     purpose: Purpose = "answer"
     ballot: Ballot = field(default_factory=dict[str, tuple[int, ...]])
     """What it has been shown in its open turn."""
@@ -113,6 +120,32 @@ class State:
     spent: Spending = Spending()
 
     @property
+    def unfinished(self) -> bool:
+        """Whether the question has come to no final answer, or has not been told to have."""
+        ended = self.stopped is not None and self.stopped.why != "interrupted"
+        return self.asked is not None and not (ended and self.presented)
+
+    @property
+    def oldest(self) -> tuple[Exchange, ...]:
+        """The part of the conversation that is to be summarised: all but the last exchanges that fill half the window, once
+        it is longer than that."""
+        window = self.asked.window if self.asked else 0
+        if not window or len(self.summary) + sum(each.size for each in self.history) <= window:
+            return ()
+        room, kept = window // 2, 0
+        for each in reversed(self.history):
+            room -= each.size
+            if room < 0:
+                break
+            kept += 1
+        return self.history[: len(self.history) - kept]
+
+    @property
+    def summary_room(self) -> int:
+        """Characters that a summary may have: with half a window of exchanges it leaves room for the next ones."""
+        return self.asked.window // 4 if self.asked else 0
+
+    @property
     def living(self) -> list[Seat]:
         return [seat for seat in self.seats.values() if not seat.left]
 
@@ -140,12 +173,8 @@ class State:
 def apply(state: State, recorded: Recorded) -> State:
     """`state` after one more fact."""
     match recorded.fact:
-        case Asked() as asked:
-            return _asked(state, recorded.seq, asked)
-        case Resumed():
-            return _resumed(state, recorded.fact)
-        case Summarised() as summarised:
-            return _summarised(state, summarised)
+        case Asked() | Resumed() | Summarised():
+            return _conversation(state, recorded.seq, recorded.fact)
         case TurnBegan() | Informed() | Voted() | TurnFailed():
             return _turn(state, recorded.seq, recorded.fact)
         case Answered() as answered:
@@ -156,6 +185,18 @@ def apply(state: State, recorded: Recorded) -> State:
             return _milestone(state, recorded.fact)
         case _:
             return state
+
+
+def _conversation(state: State, seq: int, fact: Asked | Resumed | Summarised) -> State:
+    match fact:
+        case Asked():
+            return _asked(state, seq, fact)
+        case Resumed():
+            return _resumed(state, fact)
+        case Summarised(agent, _, until, content):
+            history = tuple(each for each in state.history if each.seq > until)
+            seat = replace(state.seats[agent], turn=None)
+            return replace(_seated(state, seat), history=history, summary=content)
 
 
 def _asked(state: State, seq: int, asked: Asked) -> State:
@@ -169,33 +210,33 @@ def _asked(state: State, seq: int, asked: Asked) -> State:
 
 
 def _resumed(state: State, resumed: Resumed) -> State:
-    """Who is not in the new team leaves, but its answer stays; what failed before may work now."""
-    team = {member.id for member in resumed.roster}
-    stay = {name: replace(seat, left="") for name, seat in state.seats.items() if name in team}
-    gone = {name: replace(seat, turn=None, vote=None, left=GONE) for name, seat in state.seats.items() if name not in team}
-    new = {name: Seat(name) for name in team - state.seats.keys()}
+    """Who is not in the new team leaves, but its answer and vote stay; what failed before may work now."""
+    before = state.asked.roster if state.asked else ()
+    seats = {
+        name: replace(seat, turn=None, suspended=None, left=seat.left or GONE) for name, seat in state.seats.items()
+    }
+    for member in resumed.roster:
+        seat = state.seats.get(member.id) or Seat(member.id)
+        turn = (
+            (seat.turn or seat.suspended) if member in before else None
+        )  # another model did not say what that one said
+        seats[member.id] = replace(seat, turn=turn, suspended=None, left="")
     asked = replace(state.asked, roster=resumed.roster, config=resumed.config) if state.asked else None
-    return replace(state, asked=asked, seats={**stay, **gone, **new}, stopped=None)
-
-
-def _summarised(state: State, fact: Summarised) -> State:
-    seat = replace(state.seats[fact.agent], turn=None)
-    history = tuple(each for each in state.history if each.seq > fact.until)
-    return replace(_seated(state, seat), history=history, summary=fact.content)
+    return replace(state, asked=asked, seats=seats, stopped=None)
 
 
 def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFailed) -> State:
     seat = state.seats[fact.agent]
     match fact:
         case TurnBegan(_, purpose, ballot):
-            seat = replace(seat, turn=seq, purpose=purpose, ballot=ballot, labels=len(ballot))
+            seat = replace(seat, turn=seq, suspended=None, purpose=purpose, ballot=ballot, labels=len(ballot))
         case Informed(_, _, ballot):
             seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
         case Voted(_, _, choice, reason):
             seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
         case _:
             left = "" if fact.kind in ("cancelled", "interrupted") else fact.cause or fact.kind
-            seat = replace(seat, turn=None, left=left)
+            seat = replace(seat, turn=None, suspended=seat.turn if fact.kind == "interrupted" else None, left=left)
     return _seated(state, seat)
 
 
@@ -255,6 +296,9 @@ def _evaluated(state: State, fact: Evaluated) -> State:
         return replace(state, evaluated=fact)
     return State(
         asked=state.asked,
+        seq=state.seq,
+        history=state.history,
+        summary=state.summary,
         seats={name: Seat(name, left=seat.left) for name, seat in state.seats.items()},
         restarts=state.restarts + 1,
         spent=state.spent,

@@ -28,6 +28,12 @@ class Task:
     """What was said before that, in short."""
 
 
+class Record(Protocol):
+    """Appends facts to the log, of which a crash leaves all or none."""
+
+    def __call__(self, *facts: Fact) -> object: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn: why the agent is asked, what it is shown, and the ways it reports back."""
@@ -41,8 +47,8 @@ class Turn:
     """Label -> answer, in the order to show them; empty for a first answer."""
     may_answer: bool
     """Whether a new answer is allowed (else only a vote)."""
-    record: Callable[[Fact], object]
-    """Appends a fact to the log."""
+    record: Record
+    """Appends facts to the log."""
     show: Callable[[Chunk], None]
     """Shows a chunk; never stored."""
     news: Callable[[], Mapping[str, str] | None]

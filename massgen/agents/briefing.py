@@ -1,18 +1,40 @@
 """How a turn becomes the messages and tools of a first model call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from massgen import prompts
-from massgen.agents import Turn
+from massgen.agents import Task, Turn
 from massgen.backends import Tool
-from massgen.messages import Message, system, user
+from massgen.messages import Message, assistant, system, user
 
 
 def opening(turn: Turn, own: str, sensitivity: str) -> list[Message]:
     """The first messages of `turn`; `own` are the agent's own instructions, `sensitivity` is `voting_sensitivity`."""
-    instructions = _instructions(turn, sensitivity)
+    instructions = "\n\n".join(filter(None, [own, _instructions(turn, sensitivity)]))
+    if turn.purpose == "summarise":
+        return [system(instructions), user(conversation(turn.task))]
     content = "\n".join([*_task(turn), *_shown(turn)])
-    return [system(f"{own}\n\n{instructions}" if own else instructions), user(content, turn.task.media)]
+    return [system(instructions + _summary(turn.task)), *_history(turn.task), user(content, turn.task.media)]
+
+
+def _summary(task: Task) -> str:
+    return f"\n\n{prompts.SUMMARY.format(summary=task.summary)}" if task.summary else ""
+
+
+def _history(task: Task) -> Iterator[Message]:
+    """The conversation as it went: models know what to make of that."""
+    for each in task.history:
+        yield user(each.question, each.media)
+        yield assistant(each.answer or prompts.UNANSWERED)
+
+
+def conversation(task: Task) -> str:
+    """The conversation as one text."""
+    blocks = [
+        prompts.EXCHANGE.format(question=each.question, answer=each.answer or prompts.UNANSWERED)
+        for each in task.history
+    ]
+    return "\n".join([*([prompts.SUMMARY.format(summary=task.summary)] if task.summary else []), *blocks])
 
 
 def _instructions(turn: Turn, sensitivity: str) -> str:
@@ -29,6 +51,8 @@ def _instructions(turn: Turn, sensitivity: str) -> str:
             return prompts.PRESENT
         case "evaluate":
             return prompts.EVALUATE
+        case "summarise":
+            return prompts.SUMMARISE
 
 
 def _task(turn: Turn) -> list[str]:
@@ -71,7 +95,7 @@ def tools(turn: Turn, labels: list[str]) -> list[Tool]:
             return [_NEW_ANSWER, vote] if turn.may_answer else [vote]
         case "evaluate":
             return [_SUBMIT, _RESTART]
-        case "solo" | "present":
+        case "solo" | "present" | "summarise":
             return []
 
 

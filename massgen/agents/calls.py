@@ -12,7 +12,7 @@ from massgen.agents import Turn
 from massgen.backends import Backend, Request
 from massgen.errors import BackendError
 from massgen.events import Retried, Said, Spent, Waited
-from massgen.messages import Reply, Waiting
+from massgen.messages import Reply, Waiting, replied
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Retry:
 
 async def call(backend: Backend, request: Request, turn: Turn, retry: Retry) -> Reply:
     """The whole reply to `request`. Raises the last `BackendError` when trying again does not help."""
+    if message := turn.said():
+        return replied(message)
     attempt = 1
     while True:
         try:
@@ -57,9 +59,9 @@ async def _attempt(backend: Backend, request: Request, turn: Turn) -> Reply:
             reply.add(chunk)
             turn.show(chunk)
     usage, seconds = reply.usage, round(monotonic() - began, 3)
-    turn.record(Said(turn.agent, turn.seq, reply.message))
     turn.record(
-        Spent(turn.agent, turn.seq, backend.model, usage.input_tokens, usage.output_tokens, usage.cost, seconds)
+        Said(turn.agent, turn.seq, reply.message),
+        Spent(turn.agent, turn.seq, backend.model, usage.input_tokens, usage.output_tokens, usage.cost, seconds),
     )
     return reply
 

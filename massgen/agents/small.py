@@ -5,20 +5,21 @@ those under 1.5 billion voted by chance when asked to, but well when asked which
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Literal
 
 from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
-from massgen.agents import Turn
+from massgen.agents import Task, Turn, briefing
 from massgen.agents.calls import Retry, call
 from massgen.autonomy import asks_the_user
 from massgen.backends import Backend, Request, Scorer
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Reprompted, Retried, Spent
-from massgen.messages import Message, system, user
+from massgen.messages import Message, assistant, system, user
+from massgen.state import Exchange
 
 PROMPT_BYTES = 10_000
 """What surely fits a context of 4,096 tokens beside the reply: a token is seldom under 3 bytes of text."""
@@ -54,13 +55,17 @@ class SmallAgent:
                 return await self._present(turn)
             case "evaluate":
                 return Verdict("submit")
+            case "summarise":
+                told = _cut(briefing.conversation(turn.task), PROMPT_BYTES)
+                return Final(await self._say(turn, prompts.COMPACT_SUMMARISE.format(conversation=told)))
 
     async def aclose(self) -> None:
         await self.backend.aclose()
 
     async def _say(self, turn: Turn, content: str) -> str:
         """The model's text. One that is empty, or turns to the user, is asked for once more."""
-        messages, text = [self._system(), user(content)], ""
+        before = [] if turn.purpose in ("summarise", "present") else [*_before(turn.task)]
+        messages, text = [self._system(), *before, user(content)], ""
         for attempt in range(TRIES):
             reply = await call(self.backend, Request(tuple(messages)), turn, self.retry)
             text = reply.message.text.strip() or text
@@ -68,7 +73,7 @@ class SmallAgent:
                 return text
             why, again = _ASKS if text else _EMPTY
             turn.record(Reprompted(self.id, turn.seq, why))
-            messages[1:] = [user(f"{content}\n\n{again}")]
+            messages[-1:] = [user(f"{content}\n\n{again}")]
         raise ProtocolError(f"{self.backend.model} said nothing in {TRIES} tries")
 
     def _system(self) -> Message:
@@ -109,14 +114,14 @@ class SmallAgent:
         return Vote(best, f"likeliest of {len(scores)} by mean log-probability ({scores[best]:.2f})")
 
     async def _scores(self, scorer: Scorer, turn: Turn, candidates: Sequence[str]) -> Sequence[float]:
-        began = monotonic()
+        began, question = monotonic(), _in_context(turn.task)
         try:
-            scores = await scorer.score(turn.task.question, candidates)
+            scores = await scorer.score(question, candidates)
         except BackendError as error:
             if not error.transient:
                 raise
             turn.record(Retried(self.id, turn.seq, str(error), 0.0))
-            scores = await scorer.score(turn.task.question, candidates)
+            scores = await scorer.score(question, candidates)
         seconds = round(monotonic() - began, 3)
         turn.record(Spent(self.id, turn.seq, self.backend.model, 0, 0, 0.0, seconds))  # it generates nothing
         return scores
@@ -124,7 +129,7 @@ class SmallAgent:
     async def _argue(self, turn: Turn, answers: Mapping[str, str]) -> Vote:
         room = PROMPT_BYTES // 2 // len(answers)
         shown = "\n\n".join(f"{label}:\n{_cut(text, room)}" for label, text in answers.items())
-        content = prompts.COMPACT_VOTE.format(question=_cut(turn.task.question, PROMPT_BYTES // 2), answers=shown)
+        content = prompts.COMPACT_VOTE.format(question=_in_context(turn.task), answers=shown)
         request = Request((self._system(), user(content)), schema=_ballot_schema([*answers]))
         why = ""
         for _ in range(TRIES):
@@ -135,6 +140,27 @@ class SmallAgent:
                 why = str(error)
             turn.record(Reprompted(self.id, turn.seq, why))
         raise ProtocolError(f"{self.backend.model} came to no vote in {TRIES} tries; the last: {why}")
+
+
+def _before(task: Task) -> Iterator[Message]:
+    """The last exchanges of the conversation, so far as a third of a prompt goes."""
+    room, told = PROMPT_BYTES // 3, list[Exchange]()
+    for each in reversed(task.history):
+        room -= _bytes(each.question) + _bytes(each.answer)
+        if room < 0 and told:
+            break
+        told.insert(0, each)
+    for each in told:
+        yield user(_cut(each.question, PROMPT_BYTES // 6))
+        yield assistant(_cut(each.answer or prompts.UNANSWERED, PROMPT_BYTES // 6))
+
+
+def _in_context(task: Task) -> str:
+    """The question as a text that can be understood without what was said before."""
+    question = _cut(task.question, PROMPT_BYTES // 2)
+    if not (task.history or task.summary):
+        return question
+    return f"{_cut(briefing.conversation(replace(task, history=task.history[-1:])), PROMPT_BYTES // 3)}\n\n{question}"
 
 
 def _question(turn: Turn) -> str:

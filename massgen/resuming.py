@@ -1,0 +1,119 @@
+"""A run that goes on: where it stands, and what its open turns had come to."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar, cast
+
+from massgen.events import (
+    Answered,
+    Asked,
+    Ballot,
+    Chosen,
+    Evaluated,
+    Fact,
+    Informed,
+    Presented,
+    Recorded,
+    Reprompted,
+    Resumed,
+    Said,
+    Spent,
+    Stopped,
+    Summarised,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+    VotingOpened,
+)
+from massgen.messages import Message
+from massgen.state import State, fold
+
+T = TypeVar("T")
+Facts: TypeAlias = Sequence[Recorded]
+
+_EARLIER = (Asked, Resumed, Summarised, Presented)
+"""What is needed of the questions before the last."""
+_FOLDED = (*_EARLIER, Answered, Chosen, Evaluated, Informed, Spent, Stopped, TurnBegan, TurnFailed, Voted, VotingOpened)
+
+
+def standing(facts: Facts) -> State:
+    """The fold of `facts`, by no more of them than it takes: of a long session, few."""
+    return fold(facts)
+
+
+@dataclass(slots=True)
+class Memory:
+    """A turn so far: what its agent was shown, what a model said, and why that was refused. An agent that takes the turn up
+    again is given the same, and so asks no model for what was paid for."""
+
+    shown: Mapping[str, str]
+    """The answers the turn began with, by label."""
+    told: list[Mapping[str, str] | Message | Reprompted] = field(
+        default_factory=list[Mapping[str, str] | Message | Reprompted]
+    )
+    """What followed. A mapping: the answers as they had become."""
+    _place: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it has been given again."""
+        return self._place == len(self.told)
+
+    def add(self, item: Mapping[str, str] | Message | Reprompted) -> None:
+        del self.told[self._place :]  # if the agent does not do again what it did, the rest has not happened
+        self.told.append(item)
+        self._place += 1
+
+    def rewind(self) -> None:
+        self._place = 0
+
+    def news(self) -> Mapping[str, str] | None:
+        """The answers as they had become, if that came next."""
+        return cast("Mapping[str, str] | None", self.next(dict))
+
+    def next(self, kind: type[T]) -> T | None:
+        """What came next, if it is a `kind`."""
+        if self.over or not isinstance(item := self.told[self._place], kind):
+            return None
+        self._place += 1
+        return item
+
+
+Texts: TypeAlias = Callable[[Ballot], Mapping[str, str]]
+"""The answers on a ballot, by label."""
+
+
+def remember(memories: dict[str, Memory], fact: Fact, texts: Texts) -> None:
+    """Keep what `fact` says of its agent's turn."""
+    match fact:
+        case TurnBegan(agent, _, ballot):
+            memories[agent] = Memory(texts(ballot))
+        case Informed(agent, _, ballot):
+            memories[agent].add(texts(ballot))
+        case Said(agent, _, message):
+            memories[agent].add(message)
+        case Reprompted(agent):
+            memories[agent].add(fact)
+        case _:
+            pass
+
+
+def memories(state: State, facts: Facts) -> dict[str, Memory]:
+    """Those of the turns that are open in `state`, or were when it was interrupted."""
+    turns = {seat.turn or seat.suspended or 0 for seat in state.seats.values()} - {0}
+    found: dict[str, Memory] = {}
+    for recorded in facts[min(turns) - 1 :] if turns else ():
+        match recorded.fact:
+            case TurnBegan() if recorded.seq in turns:
+                remember(found, recorded.fact, lambda ballot: _texts(ballot, facts))
+            case Informed(turn=turn) | Said(turn=turn) | Reprompted(turn=turn) if turn in turns:
+                remember(found, recorded.fact, lambda ballot: _texts(ballot, facts))
+            case _:
+                pass
+    return found
+
+
+def _texts(ballot: Ballot, facts: Facts) -> Mapping[str, str]:
+    """Answers that others have replaced since are in no state any more."""
+    answers = {label: facts[entry[0] - 1].fact for label, entry in ballot.items()}
+    return {label: fact.content for label, fact in answers.items() if isinstance(fact, Answered)}
