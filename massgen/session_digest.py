@@ -29,11 +29,18 @@ class Session:
     """US dollars, of the calls whose price is known; None if none is."""
     price: str = ""
     """The same in words."""
+    last: float = 0.0
+    """When its last fact was recorded: seconds since 1970."""
+    folders: tuple[str, ...] = ()
+    """The working directories it was asked in, the first one first."""
+    templates: tuple[str, ...] = ()
+    """The files and `@examples/NAME` that its configurations were read from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of a session: `kind` is `question`, `answer`, `vote` (its reason) or `final answer`."""
+    """A text of a session: `kind` is `question`, `answer`, `vote` (its reason), `final answer` or `summary` (of the questions
+    and answers before it)."""
 
     kind: str
     agent: str
@@ -42,11 +49,12 @@ class Text:
 
 def digest(session: str, facts: "Sequence[Recorded]") -> Session:
     """The session called `session`, in short."""
-    from massgen.events import Asked, Spent
+    from massgen.events import Asked, Resumed, Spent
     from massgen.streams import line
     from massgen.view import Use, money
 
-    asked = [each.fact for each in facts if isinstance(each.fact, Asked)]
+    begun = [each.fact for each in facts if isinstance(each.fact, Asked | Resumed)]
+    asked = [each for each in begun if isinstance(each, Asked)]
     use = Use()
     for each in facts:
         if isinstance(each.fact, Spent):
@@ -56,18 +64,25 @@ def digest(session: str, facts: "Sequence[Recorded]") -> Session:
         id=session,
         at=facts[0].at if facts else 0.0,
         question=line(asked[0].question, 1_000) if asked else "",
-        agents=tuple(dict.fromkeys((line(each.id, 80), line(each.model, 80)) for one in asked for each in one.roster)),
+        agents=tuple(dict.fromkeys((line(each.id, 80), line(each.model, 80)) for one in begun for each in one.roster)),
         turns=len(asked),
         status=status,
         winner=line(winner, 80),
         cost=round(use.cost, 6) if use.priced else None,
         price=money(use),
+        last=facts[-1].at if facts else 0.0,
+        folders=_distinct(each.folder for each in asked),
+        templates=_distinct(each.template for each in asked),
     )
+
+
+def _distinct(texts: "Iterable[str]") -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def texts(facts: "Iterable[Recorded]") -> Iterator[Text]:
     """All that people may look for in a session."""
-    from massgen.events import Answered, Asked, Presented, Voted
+    from massgen.events import Answered, Asked, Presented, Summarised, Voted
 
     for each in facts:
         match each.fact:
@@ -79,13 +94,15 @@ def texts(facts: "Iterable[Recorded]") -> Iterator[Text]:
                 yield Text("vote", agent, reason)
             case Presented(agent, turn, content) if turn is not None:  # else it is an answer that is there already
                 yield Text("final answer", agent, content)
+            case Summarised(agent, _, _, content):
+                yield Text("summary", agent, content)
             case _:
                 pass
 
 
 def _ended(facts: "Iterable[Fact]") -> tuple[Status, str]:
-    """How the last turn ended, and who gave its final answer."""
-    from massgen.events import Asked, Presented, Stopped
+    """How the last turn ended, and who gave its final answer. One that goes on after it stopped has not ended."""
+    from massgen.events import Asked, Presented, Resumed, Stopped
 
     status: Status = "interrupted"
     winner = ""
@@ -93,6 +110,8 @@ def _ended(facts: "Iterable[Fact]") -> tuple[Status, str]:
         match fact:
             case Asked():
                 status, winner = "interrupted", ""
+            case Resumed():
+                status = "interrupted"
             case Presented(agent):
                 winner = agent
             case Stopped(why) if why != "interrupted":

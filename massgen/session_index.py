@@ -6,51 +6,43 @@ whatever their case and accents; Chinese, Japanese and Thai, which part no words
 
 import json
 import os
-import re
 import sqlite3
 import stat
 import unicodedata
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from massgen import __version__
-from massgen.errors import LogError, MassgenError, UsageError
+from massgen.errors import LogError, MassgenError
 from massgen.paths import cache_dir
 from massgen.session_digest import Session, Text, digest, texts
+from massgen.session_words import Piece, matching, parsed, part, tokens
 from massgen.sessions import LOG_NAME
 
 T = TypeVar("T")
 Stamps: TypeAlias = Mapping[str, tuple[int, int]]
 """Session -> its log's size and time of change (ns)."""
-Piece: TypeAlias = tuple[tuple[str, ...], bool]
-"""Words in a row, and whether the last is only a beginning."""
 
-LAYOUT = zlib.crc32(f"1 {__version__} {unicodedata.unidata_version}".encode()) >> 1
+LAYOUT = zlib.crc32(f"2 {__version__} {unicodedata.unidata_version}".encode()) >> 1
 """Of the index. One of another layout is built anew, or of a massgen or a Python that may read logs and words differently."""
-MAX_WORDS = 100
-"""That a search may look for."""
 SHOWN = 3
 """Texts of a session that a search shows."""
-AROUND = 70
-"""Characters shown on either side of what is found."""
 PATIENCE = 2.0
 """Seconds to wait for another process that builds the index; then this one reads the logs for itself."""
 
 _TABLES = (
     "TABLE session (id TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT, problem TEXT)",
+    "TABLE place (folder TEXT, last REAL, id TEXT)",
+    "INDEX place_by_folder ON place (folder, last, id)",
+    "INDEX place_by_session ON place (id)",
     "TABLE said (place INTEGER PRIMARY KEY, id TEXT, kind TEXT, agent TEXT, body TEXT)",
     "INDEX said_by_session ON said (id)",
     "VIRTUAL TABLE word USING fts5 (words, content='', tokenize='ascii')",
 )
-_SINGLE = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]{{1,64}}")
-_RUN = re.compile(r"[\w\u0300-\u036f]+")
-_MARKS = re.compile("[\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +67,18 @@ class Index:
         rows = self.db.execute("SELECT digest FROM session WHERE problem = '' ORDER BY id DESC")
         return [_session(digest) for (digest,) in rows]
 
+    def latest(self, folder: str) -> str | None:
+        """The session with the latest fact among those asked in the working directory `folder`."""
+        sql = "SELECT id FROM place WHERE folder = ? ORDER BY last DESC, id DESC LIMIT 1"
+        row = self.db.execute(sql, (_clean(folder),)).fetchone()
+        return row[0] if row else None
+
     def search(self, words: str, limit: int) -> tuple[list[Found], int]:
         """The latest `limit` sessions with a text that holds all `words`, and how many there are. Raises `UsageError`."""
         sql = "SELECT said.id, place FROM word JOIN said ON place = word.rowid WHERE word MATCH ? ORDER BY place"
         places: dict[str, list[int]] = {}
         pieces = parsed(words)
-        for session, place in self.db.execute(sql, (_match(pieces),)):
+        for session, place in self.db.execute(sql, (matching(pieces),)):
             places.setdefault(session, []).append(place)
         latest = sorted(places, reverse=True)[:limit]
         return [self._found(each, places[each], pieces) for each in latest], len(places)
@@ -108,16 +106,16 @@ class Index:
         marks = ", ".join("?" * len(places[:SHOWN]))
         sql = f"SELECT kind, agent, body FROM said WHERE place IN ({marks}) ORDER BY place"  # noqa: S608 - question marks
         rows = self.db.execute(sql, places[:SHOWN])
-        texts = tuple(Text(kind, agent, _part(body, pieces[0])) for kind, agent, body in rows)
+        texts = tuple(Text(kind, agent, part(body, pieces[0])) for kind, agent, body in rows)
         return Found(_session(digest), len(places), texts)
 
     def _read(self, session: str, stamp: tuple[int, int]) -> None:
         from massgen.log import read
 
-        short, problem, said, passing = "{}", "", list[Text](), False
+        short, problem, said, passing = Session(session), "", list[Text](), False
         try:
             facts = read(self.root / session / LOG_NAME)
-            short, said = json.dumps(asdict(digest(session, facts))), [*texts(facts)]
+            short, said = digest(session, facts), [*texts(facts)]
         except LogError as error:
             problem = _clean(f"{error.where}: {error.what}")
             passing = isinstance(error.__context__, OSError)  # it may be readable tomorrow, and no stamp would tell
@@ -125,7 +123,10 @@ class Index:
         with self.db:
             self._forget(session)
             if not passing:
-                self.db.execute("INSERT INTO session VALUES (?, ?, ?, ?, ?)", (session, *stamp, short, problem))
+                row = (session, *stamp, json.dumps(asdict(short)), problem)
+                self.db.execute("INSERT INTO session VALUES (?, ?, ?, ?, ?)", row)
+            for folder in short.folders:
+                self.db.execute("INSERT INTO place VALUES (?, ?, ?)", (_clean(folder), short.last, session))
             for each in said:
                 self._add(session, Text(each.kind, _clean(each.agent), _clean(each.body)))
 
@@ -136,6 +137,7 @@ class Index:
 
     def _forget(self, session: str) -> None:
         self.db.execute("DELETE FROM session WHERE id = ?", (session,))
+        self.db.execute("DELETE FROM place WHERE id = ?", (session,))
         for place, body in self.db.execute("SELECT place, body FROM said WHERE id = ?", (session,)).fetchall():
             sql = "INSERT INTO word (word, rowid, words) VALUES ('delete', ?, ?)"
             self.db.execute(sql, (place, " ".join(tokens(body))))
@@ -162,6 +164,12 @@ def consult(root: Path, ask: Callable[[Index], T], told: Callable[[str], None] =
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 attempts = [_in_memory]
     raise MassgenError(f"the sessions cannot be indexed: {failed}", where=str(root))
+
+
+def latest(root: Path, folder: str) -> str | None:
+    """The id of the session under `root` that was last active among those asked in the working directory `folder`, None if
+    there is none. Active: by its last fact, which, unlike a file's time, a copy or a backup leaves as it is."""
+    return consult(root, lambda index: index.latest(folder))
 
 
 def _file(root: Path) -> Path:
@@ -191,57 +199,11 @@ def scan(root: Path, told: Callable[[str], None]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def parsed(words: str) -> list[Piece]:
-    """What to look for: words, "words in a row", beginnings*. Raises `UsageError` if there is no word."""
-    pieces: list[Piece] = []
-    for quoted, star, plain in re.findall(r'"([^"]*)"(\*?)|([^\s"]+)', words):
-        if found := tokens(quoted or plain):
-            pieces.append((tuple(found), bool(star) or plain.endswith("*")))
-    count = sum(len(found) for found, _ in pieces)
-    if not 0 < count <= MAX_WORDS:
-        raise UsageError(
-            f"there are {count or 'no'} words to search for in {words[:60]!r}", fix=f"Name 1 to {MAX_WORDS}."
-        )
-    return pieces
-
-
-def tokens(text: str) -> list[str]:
-    """The words of `text`, without case and accents."""
-    return _WORD.findall(text.lower() if text.isascii() else _plain(text))
-
-
-def _plain(text: str) -> str:
-    return _MARKS.sub("", unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()))
-
-
-def _match(pieces: Iterable[Piece]) -> str:
-    """In the language of FTS5."""
-    return " AND ".join(f'"{" ".join(words)}"{"*" if begins else ""}' for words, begins in pieces)
-
-
-def _part(body: str, piece: Piece) -> str:
-    """The part of `body` around the first place of `piece`, on one line."""
-    start = max(0, _place(body, piece) - AROUND)
-    end = start + 2 * AROUND
-    return f"{'...' * (start > 0)}{' '.join(body[start:end].split())}{'...' * (end < len(body))}"
-
-
-def _place(body: str, piece: Piece) -> int:
-    words, begins = piece
-    seen = deque[tuple[int, str]](maxlen=len(words))
-    for run in _RUN.finditer(body):
-        for word in tokens(run[0]):
-            seen.append((run.start(), word))
-            said = tuple(each for _, each in seen)
-            if said == words or (begins and said[:-1] == words[:-1] and word.startswith(words[-1])):
-                return seen[0][0]
-    return 0
-
-
 def _session(short: str) -> Session:
     try:
         fields: dict[str, Any] = json.loads(short)
         fields["agents"] = tuple((agent, model) for agent, model in fields["agents"])
+        fields |= {name: tuple(fields[name]) for name in ("folders", "templates")}
         return Session(**fields)
     except (ValueError, TypeError, KeyError):
         raise sqlite3.DatabaseError("a row of the index is damaged") from None
@@ -289,7 +251,7 @@ def _layout(db: sqlite3.Connection) -> int:
 def _build(db: sqlite3.Connection) -> None:
     if _layout(db) == LAYOUT:  # another process was faster
         return
-    for name in ("session", "said", "word"):
+    for name in ("session", "place", "said", "word"):
         db.execute(f"DROP TABLE IF EXISTS {name}")
     for table in _TABLES:
         db.execute(f"CREATE {table}")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from massgen import paths, sessions
 from massgen.errors import LogError, MassgenError, UsageError
-from massgen.events import Asked, Member, Presented, Recorded, Spent, Stopped
+from massgen.events import Asked, Member, Presented, Recorded, Spent, Stopped, Summarised
 from massgen.log import line
 from massgen.session_digest import Session, Text, digest, texts
-from massgen.session_index import SHOWN, Found, Index, consult
+from massgen.session_index import SHOWN, Found, Index, consult, latest
 from tests.facts import ANSWER, QUESTION, answering, whole
 
 HEADER = '{"massgen": "session log", "format": 1}'
@@ -31,7 +31,7 @@ def written(root: Path, session: str, facts: Sequence[Recorded]) -> Path:
     """The log of a session with these facts."""
     (root / session).mkdir(parents=True, exist_ok=True)
     log = root / session / sessions.LOG_NAME
-    log.write_text("\n".join([HEADER, *map(line, facts)]) + "\n")
+    log.write_text("\n".join([HEADER, *map(line, facts)]) + "\n", errors="backslashreplace")
     return log
 
 
@@ -98,6 +98,50 @@ def test_the_final_answer_is_a_text_of_its_own_only_where_it_was_written_anew() 
         "vote",
         "final answer",
     ]
+
+
+def test_a_summary_is_a_text(tmp_path: Path) -> None:
+    written(tmp_path, IDS[0], [*asked("Hm?"), Recorded(2, 1.0, Summarised("ada", 1, 1, "They spoke of wombats."))])
+    (hit,) = found(tmp_path, "wombats")[0]
+    assert hit.texts == (Text("summary", "ada", "They spoke of wombats."),)
+
+
+# --- the latest of a folder ------------------------------------------------------------------------------------------
+
+
+def in_folders(*asked_at: tuple[float, str]) -> list[Recorded]:
+    return [Recorded(seq, at, Asked("Hm?", (), folder=folder)) for seq, (at, folder) in enumerate(asked_at, 1)]
+
+
+def test_the_latest_of_a_folder_is_that_with_the_latest_fact(tmp_path: Path) -> None:
+    early = written(tmp_path, IDS[0], in_folders((1.0, "/here"), (9.0, "/here")))
+    written(tmp_path, IDS[1], in_folders((2.0, "/here"), (3.0, "/elsewhere")))
+    written(tmp_path, IDS[2], in_folders((4.0, "/elsewhere")))
+    written(tmp_path, IDS[3], in_folders((5.0, "")))
+    os.utime(early, (1, 1))
+    for _ in ("cold", "warm"):
+        assert latest(tmp_path, "/here") == IDS[0]
+        assert latest(tmp_path, "/elsewhere") == IDS[2]
+        assert latest(tmp_path, "/her") is latest(tmp_path, "") is None
+    assert latest(tmp_path / "nothing", "/here") is None
+
+
+def test_the_latest_of_a_folder_follows_what_changes(tmp_path: Path) -> None:
+    written(tmp_path, IDS[0], in_folders((1.0, "/here")))
+    other = written(tmp_path, IDS[1], in_folders((2.0, "/here")))
+    assert latest(tmp_path, "/here") == IDS[1]
+    written(tmp_path, IDS[0], in_folders((1.0, "/here"), (3.0, "/here/below")))
+    assert latest(tmp_path, "/here") == IDS[0]
+    written(tmp_path, IDS[0], [])
+    assert latest(tmp_path, "/here") == IDS[1]
+    other.unlink()
+    assert latest(tmp_path, "/here") is None
+
+
+def test_folders_that_are_no_text_are_found(tmp_path: Path) -> None:
+    odd = b"/o\xffdd".decode(errors="surrogateescape")
+    written(tmp_path, IDS[0], in_folders((1.0, odd)))
+    assert latest(tmp_path, odd) == IDS[0]
 
 
 # --- the list --------------------------------------------------------------------------------------------------------

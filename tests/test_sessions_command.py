@@ -4,18 +4,19 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.shell_completion import ShellComplete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massgen import paths, sessions
-from massgen.cli import command, run
+from massgen.cli import run
+from massgen.commands.completion import MAX_SESSIONS
 from massgen.errors import Exit
-from massgen.events import Answered, Asked, Fact, Member, Recorded, Stopped, Voted
+from massgen.events import Answered, Asked, Fact, Member, Recorded, Resumed, Stopped, Voted
 from massgen.log import line, read
 from tests.command import ended, massgen, started
 from tests.facts import QUESTION, Run, answering, troubled, whole
@@ -90,6 +91,8 @@ def test_a_list_for_programs_says_all_that_is_known(three: list[Path], capsys: O
         "status": "answered",
         "winner": "alice",
         "cost": 0.0042,
+        "asked_in": [],
+        "templates": [],
         "folder": str(three[0]),
     }
     assert (rows[1]["name"], rows[0]["status"], rows[0]["cost"]) == ("Capitals", "interrupted", None)
@@ -437,10 +440,80 @@ def test_an_age_is_a_number_and_a_unit(age: str, three: list[Path], capsys: Outp
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
-def test_a_shell_is_told_the_sessions(three: list[Path]) -> None:
-    shell = ShellComplete(command("sessions"), {}, "massgen sessions", "_X")
-    found = shell.get_completions(["show"], "2026")
-    assert [(each.value, each.help) for each in found] == [(IDS[2], ""), (IDS[1], "Capitals"), (IDS[0], "")]
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> Callable[..., list[str]]:
+    """What zsh is offered for the last of some words."""
+
+    def ask(*words: str) -> list[str]:
+        monkeypatch.setenv("_MASSGEN_COMPLETE", "zsh_complete")
+        monkeypatch.setenv("COMP_WORDS", " ".join(["massgen", *words]))
+        monkeypatch.setenv("COMP_CWORD", str(len(words)))
+        assert run([]) == Exit.ANSWER
+        lines = capsys.readouterr().out.removesuffix("\n").split("\n")
+        return [": ".join(each).removesuffix(": _") for each in zip(lines[1::3], lines[2::3], strict=True)]
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("sessions", "show"), ("sessions", "export"), ("sessions", "delete", IDS[0]), ("replay",), ("verify",)],
+)
+def test_a_shell_is_told_the_sessions(
+    words: tuple[str, ...], three: list[Path], shell: Callable[..., list[str]]
+) -> None:
+    assert shell(*words, "2026") == [IDS[2], f"{IDS[1]}: Capitals", IDS[0]]
+    assert shell(*words, "Cap") == [f"Capitals: {IDS[1]}"]
+    assert shell(*words, "2025") == []
+    assert shell(*words, "./2026") == ["./2026"]
+
+
+def test_a_shell_is_told_the_latest_of_many_sessions(shell: Callable[..., list[str]]) -> None:
+    for number in range(MAX_SESSIONS + 20):
+        kept(f"20260101-{number:06}-aaaaaa", Run().ask())
+    assert [shell("replay", "")[place][9:15] for place in (0, -1)] == ["000119", "000020"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (("--template", "@examples/quickstart"), [0]),
+        (("--template", "quickstart"), [0]),
+        (("--template", "team.yaml"), [1]),
+        (("--template", "team"), [1]),
+        (("--template", "eam"), []),
+        (("--folder", "/home/ada"), [1, 0]),
+        (("--folder", "/home/ada/project/"), [1]),
+        (("--folder", "/home/ad"), []),
+        (("--folder", "/home/ada/project", "--template", "quickstart"), []),
+        (("--folder", "."), [2]),
+    ],
+)
+def test_sessions_are_found_by_where_and_with_what_they_were_asked(
+    filters: tuple[str, ...], expected: list[int], capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "real" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path / "link")
+    places = [
+        ("@examples/quickstart", "/home/ada"),
+        ("/etc/team.yaml", "/home/ada/project"),
+        ("", os.getcwd() + "/below"),
+    ]
+    for session, (template, folder) in zip(IDS, places, strict=False):
+        kept(session, Run(facts=[Recorded(1, 1.0, Asked("Hm?", (), folder=folder, template=template))]))
+    assert listed(capsys, *filters) == [IDS[place] for place in expected]
+
+
+def test_a_session_that_went_on_and_was_killed_is_interrupted(capsys: Output) -> None:
+    run_ = answering(2)
+    run_.add(Stopped("timeout"))
+    run_.add(Resumed((Member("alice", "openai", "model-a"), Member("zoe", "openai", "model-z"))))
+    kept(IDS[0], run_)
+    assert listed(capsys, "--status", "interrupted", "--agent", "zoe") == [IDS[0]]
+    run_.add(Stopped("no answer"))
+    kept(IDS[0], run_)
+    assert listed(capsys, "--status", "no-answer") == [IDS[0]]
 
 
 async def test_a_list_loads_nothing_heavy(three: list[Path]) -> None:

@@ -18,7 +18,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from massgen import builtins, examples
+from massgen import builtins, examples, sessions
 from massgen.console import put
 from massgen.errors import MassgenError
 
@@ -26,6 +26,8 @@ VARIABLE = "_MASSGEN_COMPLETE"
 """Holds `SHELL_complete` when a shell asks."""
 MAX_CONFIG = 1_000_000
 """Bytes of a configuration that are searched for its profiles."""
+MAX_SESSIONS = 100
+"""Sessions that are offered: the latest."""
 Load: TypeAlias = Callable[[str], click.Command]
 """A command by its name; `ask` is the one that is called by none."""
 Items: TypeAlias = Iterator[CompletionItem[str]]
@@ -72,7 +74,7 @@ def _taught(command: click.Command) -> click.Command:
     taught = copy.copy(command)
     taught.params = [copy.copy(parameter) for parameter in command.params]
     for parameter in taught.params:
-        if source := _SOURCES.get(parameter.name or ""):
+        if source := next((_SOURCES[name] for name in (parameter.name, *parameter.opts) if name in _SOURCES), None):
             parameter.type = _Offered(source)
     if isinstance(taught, click.Group):
         taught.commands = {name: _taught(inner) for name, inner in taught.commands.items()}
@@ -126,6 +128,21 @@ def _profiles(context: click.Context, typed: str) -> Items:
                 pass
 
 
+def _sessions(context: click.Context, typed: str) -> Items:
+    """By id, each with its name; by name, where that is one word; by path."""
+    if "/" in typed or typed.startswith((".", "~")):
+        yield from _files(context, typed)
+        return
+    root, offered = sessions.folder(), 0
+    for each in sessions.ids(root):
+        name = sessions.name(root / each)
+        known = {each: name, **({name: each} if typed and len(name.split()) == 1 else {})}
+        found = [CompletionItem(value, help=other) for value, other in known.items() if value.startswith(typed)]
+        yield from found
+        if (offered := offered + len(found)) >= MAX_SESSIONS:
+            return
+
+
 _SOURCES: Mapping[str, Callable[[click.Context, str], Items]] = MappingProxyType(
     {
         "config": _configs,
@@ -134,6 +151,9 @@ _SOURCES: Mapping[str, Callable[[click.Context, str], Items]] = MappingProxyType
         "profile_name": _profiles,
         "context": _files,
         "output": _files,
+        "template": _configs,
+        "session": _sessions,
+        "--continue": _sessions,
     }
 )
 

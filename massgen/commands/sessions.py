@@ -1,6 +1,7 @@
 """`massgen sessions`: find, show, name and delete what was asked before."""
 
 import json
+import os
 import re
 import sys
 import time
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from massgen import sessions
 from massgen.commands.sessions_export import export
@@ -23,14 +23,11 @@ MAX_NAME = 80
 _SECONDS = {"h": 3600, "d": 86400, "w": 604800}
 
 
-def _ids(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem[str]]:
-    root = sessions.folder()
-    return [
-        CompletionItem(each, help=sessions.name(root / each)) for each in sessions.ids(root) if each.startswith(typed)
-    ]
+def _absolute(context: click.Context, option: click.Parameter, value: str) -> str:
+    return os.path.realpath(value) if value else ""  # as the system tells a process where it works
 
 
-_SESSION = click.argument("session", shell_complete=_ids)
+_SESSION = click.argument("session")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print them as a JSON list.")
 _JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print its facts as JSON lines.")
 _YES = click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
@@ -64,6 +61,14 @@ command.add_command(export)
 )
 @click.option("--until", type=_DATE, metavar="DATE", help="Only until the end of this day, or this time.")
 @click.option("--min-cost", type=click.FloatRange(0), metavar="DOLLARS", help="Only that cost so much or more.")
+@click.option("--template", default="", metavar="NAME", help="Only by this configuration: a template or a file.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False),
+    default="",
+    callback=_absolute,
+    help="Only asked in this working directory, or below it.",
+)
 @_LIMIT
 @_JSON
 def list_sessions(limit: int, as_json: bool, **given: Any) -> None:
@@ -150,7 +155,7 @@ def _check_name(name: str, folder: Path) -> None:
 
 
 @command.command()
-@click.argument("session", nargs=-1, required=True, shell_complete=_ids)
+@click.argument("session", nargs=-1, required=True)
 @_YES
 def delete(session: tuple[str, ...], yes: bool) -> None:
     """Delete each SESSION, for good. Asks on a terminal; elsewhere --yes must say so."""

@@ -3,7 +3,7 @@
 import datetime
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 from massgen import sessions
@@ -53,7 +53,8 @@ class Row:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.at))
         facts = {"id": session.id, "name": self.name, "at": at, "question": session.question, "agents": agents}
         ended = {"turns": session.turns, "status": session.status, "winner": session.winner, "cost": session.cost}
-        return {**facts, **ended, "folder": str(self.folder)}
+        asked = {"asked_in": [*session.folders], "templates": [*session.templates]}
+        return {**facts, **ended, **asked, "folder": str(self.folder)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,10 @@ class Filter:
     since: datetime.datetime | None
     until: datetime.datetime | None
     min_cost: float | None
+    template: str
+    """Whole, or its last part with or without the suffix."""
+    folder: str
+    """A working directory; those below it count."""
 
     def fits(self, session: Session, folder: Path) -> bool:
         """Whether it is; its name and whether it is running are looked up only where they matter."""
@@ -76,6 +81,8 @@ class Filter:
             and self.model.casefold() in models.casefold()
             and (self.min_cost is None or (session.cost or 0.0) >= self.min_cost)
             and self._in_time(session.at)
+            and (not self.template or any(self.template in _names(each) for each in session.templates))
+            and (not self.folder or any(_within(each, self.folder) for each in session.folders))
             and (not self.text or self.text.casefold() in f"{session.question}\n{sessions.name(folder)}".casefold())
             and (not self.status or self.status.replace("-", " ") == status_of(session, folder))
         )
@@ -86,3 +93,13 @@ class Filter:
         if until and until.time() == datetime.time():  # a date means the whole day
             until += datetime.timedelta(days=1)
         return since <= at and (until is None or at < until.timestamp())
+
+
+def _names(template: str) -> tuple[str, ...]:
+    """What a template may be called: `@examples/x` and `folder/x.yaml` are `x`, too."""
+    path = PurePath(template)
+    return template, path.name, path.stem
+
+
+def _within(folder: str, above: str) -> bool:
+    return PurePath(folder).is_relative_to(above)
