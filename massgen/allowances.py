@@ -8,7 +8,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from massgen.backends.providers import PROVIDERS, key_name, litellm_row
 from massgen.config import AgentConfig, BackendConfig, BackendType, Config, RateLimit, RateLimits
@@ -16,6 +16,9 @@ from massgen.errors import ConfigError
 from massgen.limit_rules import GENERIC
 from massgen.loading import Loaded, read_limits
 from massgen.quotas import Limits, Profile
+
+if TYPE_CHECKING:
+    from massgen.discovery import Model
 
 SHIPPED = Path(__file__).parent / "rate_limits.yaml"
 OWN_SERVERS = ("local", "ollama", "lmstudio", "vllm", "sglang")
@@ -94,12 +97,17 @@ def _named(backend: BackendConfig) -> tuple[BackendType, str]:
 
 
 @cache
-def price(provider: str, model: str) -> Price | None:
-    """What a call costs, by litellm's price list (40 ms when first read); None: that has no price for `model`."""
+def listed(provider: str, model: str) -> "Model | None":
+    """What litellm's price list (40 ms when first read) says of `model`; None: it does not have it."""
     from massgen.discovery import price_list
 
     rows = (each for kind in PROVIDERS.values() if kind.type == provider for each in price_list(kind, date.min))
-    row = next((each for each in rows if each.name == model), None)
+    return next((each for each in rows if each.name == model), None)
+
+
+def price(provider: str, model: str) -> Price | None:
+    """What a call costs, by litellm's price list; None: that has no price for `model`."""
+    row = listed(provider, model)
     if row is None or row.input_price is None or row.output_price is None:
         return None
     return Price(row.input_price / 1e6, row.output_price / 1e6)

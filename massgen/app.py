@@ -2,69 +2,27 @@
 
 import asyncio
 import os
-import re
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from massgen import examples, paths, sessions
 from massgen.attachments import attach
-from massgen.backends.chat_completions import HttpPool
 from massgen.backends.providers import PROVIDERS
-from massgen.config import Config, OrchestratorConfig, TimeoutSettings
-from massgen.coordination import Rules
-from massgen.errors import Exit, UsageError
-from massgen.events import Asked, Member
-from massgen.limits import keeping
+from massgen.config import TimeoutSettings
+from massgen.continuing import losses, recorded
+from massgen.conversation import Conversation, Result, Sinks, check_question
+from massgen.errors import UsageError
 from massgen.loading import Loaded, environment, load, parse
-from massgen.log import Log, Sink, redactor
 from massgen.messages import Media
-from massgen.orchestrator import Orchestrator, Times
 from massgen.state import State
-from massgen.team import Progress, Team, build, quiet
-
-MAX_QUESTION = 1_000_000
-"""Characters; no model of today reads more in one message."""
+from massgen.team import Progress, quiet
 
 Source: TypeAlias = str | Path | Mapping[str, Any] | Loaded | None
-Sinks: TypeAlias = Sequence[Sink] | Callable[[Path], Sequence[Sink]]
-"""What follows a run, or what makes that for a session's folder as soon as there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a question."""
-
-    answer: str
-    """The final answer; empty if there is none."""
-    winner: str
-    """The id of the agent it is by."""
-    exit_code: Exit
-    why: str
-    """Why the run stopped: `answered`, `no answer`, `all failed`, `timeout`."""
-    failures: Mapping[str, str]
-    """Agent -> why it left the team."""
-    session: Path
-    """The session's folder."""
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = None
-    """US dollars, of the calls whose price is known; None if none is."""
-    notes: Sequence[str] = field(default_factory=tuple[str, ...])
-    """What happened beside the run: displays and exports that were dropped, what replies taught about rate limits."""
-    votes: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Agent -> the counted votes for its answer, most first."""
-    agents: Sequence[Member] = field(default_factory=tuple[Member, ...])
-    """The team."""
-    seconds: float = 0.0
-    """From the question to the end."""
-
-
-def run(question: str, config: Source = None, **options: Any) -> Result:
+def run(question: str = "", config: Source = None, **options: Any) -> Result:
     """Ask a team: `arun` for code that runs no event loop of its own."""
     try:
         asyncio.get_running_loop()
@@ -74,9 +32,10 @@ def run(question: str, config: Source = None, **options: Any) -> Result:
 
 
 async def arun(
-    question: str,
+    question: str = "",
     config: Source = None,
     *,
+    session: str | Path | None = None,
     profile: str = "",
     context: Sequence[str | Path] = (),
     media: Sequence[Media] = (),
@@ -89,38 +48,39 @@ async def arun(
     `config` is a file, a mapping of the same shape, or None for the user's own configuration, else the embedded model's
     team; `profile` is one of its profiles. `context` are files of text, which become part of the question, and images,
     which go with it as `media` does. The session is kept in a new folder under `session_dir`.
+    `session` names one to go on with instead: an id, the only id that begins so, a name, a path, or an empty text for the latest.
+    What was asked and answered in it is told to the agents; without `config` it goes on with its own. A run of it that came
+    to no answer is finished first, without a `question` it is all that is done.
     `progress(what, done, total)` follows the fetching of a model file, in bytes.
     Raises `ConfigError`, `UsageError`, `LocalModelError` or `LogError`; that no agent answered is a `Result`, not an error.
     """
-    check_question(question)
+    if session is None or question:
+        check_question(question)
     text, images = attach(question, context)
-    loaded = resolve(config, profile)
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(HttpPool())
-        env, lessons = environment(), list[str]()
-        limit = await stack.enter_async_context(keeping(loaded, env, lessons.append))
-        team = await stack.enter_async_context(build(loaded.config, env, pool, progress, limit))
-        folder = sessions.create(session_dir)
-        path = folder / sessions.LOG_NAME
-        log = stack.enter_context(Log(path, redact=redactor([*loaded.secrets, *team.secrets])))
-        orchestrator = _orchestrator(loaded, team, log, sinks(folder) if callable(sinks) else sinks)
-        began = time.monotonic()
-        state = await orchestrator.run(Asked(text, team.roster, (*media, *images), loaded.source))
-        seconds = round(time.monotonic() - began, 3)
-    return _result(state, folder, [*orchestrator.notes, *lessons], seconds)
+    found = None if session is None else sessions.find(str(session), session_dir)
+
+    def choose(state: State) -> Loaded:
+        own = config is None and not profile and state.asked is not None and state.asked.config
+        return recorded(state, str(found)) if own else resolve(config, profile)
+
+    chosen = choose if found else resolve(config, profile)
+    async with Conversation(chosen, session=found, session_dir=session_dir, progress=progress) as conversation:
+        if conversation.state.unfinished:
+            check_losses(conversation)
+            result = await conversation.finish(sinks=sinks)
+            if not (question and result.answer):
+                return result
+        return await conversation.ask(text, media=(*media, *images), sinks=sinks)
 
 
-def check_question(question: str) -> None:
-    """Raises `UsageError` for what cannot be a question."""
-    if not question.strip():
-        raise UsageError("the question is empty", fix='Ask one: massgen "What is the capital of France?"')
-    if len(question) > MAX_QUESTION:
+def check_losses(conversation: Conversation) -> None:
+    """Raises `UsageError` if the team cannot take up what the unfinished run has begun."""
+    if lost := losses(conversation.state, conversation.team.roster):
         raise UsageError(
-            f"the question has {len(question):,} characters, more than the {MAX_QUESTION:,} that are accepted",
-            fix="Shorten it, or split it into several questions.",
+            f"the last question is not finished, and this team would lose a part of it: {'; '.join(lost)}",
+            where=str(conversation.folder),
+            fix="Finish it with the session's own configuration first: go on without another one.",
         )
-    if "\0" in question or re.search("[\ud800-\udfff]", question):
-        raise UsageError("the question holds bytes that are not UTF-8, or NUL characters: it is not text")
 
 
 def resolve(config: Source, profile: str = "") -> Loaded:
@@ -160,55 +120,3 @@ def timed(loaded: Loaded, seconds: float) -> Loaded:
     limits = TimeoutSettings(orchestrator_timeout_seconds=seconds, turn_timeout_seconds=turn)
     config = loaded.config.model_copy(update={"timeout_settings": limits})
     return replace(loaded, config=config, source={**loaded.source, "timeout_settings": limits.model_dump()})
-
-
-def _orchestrator(loaded: Loaded, team: Team, log: Log, sinks: Sequence[Sink]) -> Orchestrator:
-    config = loaded.config
-    return Orchestrator(team.agents, log, rules(config.orchestrator), times(config), [*sinks])
-
-
-def rules(config: OrchestratorConfig) -> Rules:
-    """The rules that a configuration's `orchestrator` section asks for."""
-    return Rules(
-        max_new_answers_per_agent=config.max_new_answers_per_agent,
-        answer_novelty_requirement=config.answer_novelty_requirement,
-        first_answers=config.first_answers,
-        stop=config.stop,
-        skip_voting=config.skip_voting,
-        final_answer_strategy=config.final_answer_strategy,
-        max_restarts=config.coordination.max_orchestration_restarts,
-    )
-
-
-def times(config: Config) -> Times:
-    """The time limits of a configuration."""
-    limits = config.timeout_settings
-    return Times(limits.orchestrator_timeout_seconds, limits.turn_timeout_seconds, config.orchestrator.patience_seconds)
-
-
-def _result(state: State, folder: Path, notes: Sequence[str], seconds: float) -> Result:
-    presented, stopped = state.presented, state.stopped
-    why = stopped.why if stopped else "interrupted"
-    tally = sorted(state.chosen.tally.items(), key=lambda item: -item[1]) if state.chosen else []
-    return Result(
-        answer=presented.content if presented else "",
-        winner=presented.agent if presented else "",
-        exit_code=exit_code(why, answered=presented is not None),
-        why=why,
-        failures={seat.agent: seat.left for seat in state.seats.values() if seat.left},
-        session=folder,
-        calls=state.spent.calls,
-        input_tokens=state.spent.input_tokens,
-        output_tokens=state.spent.output_tokens,
-        cost=state.spent.cost,
-        notes=tuple(notes),
-        votes={state.authors[answer]: count for answer, count in tally},
-        agents=state.asked.roster if state.asked else (),
-        seconds=seconds,
-    )
-
-
-def exit_code(why: str, *, answered: bool) -> Exit:
-    if why == "answered":
-        return Exit.ANSWER
-    return Exit.PARTIAL if answered else Exit.NO_ANSWER

@@ -21,6 +21,9 @@ from massgen.yaml_tree import Node, read, secret, short
 MAX_PROBLEMS = 200
 """Problems that are told; what follows is counted."""
 
+REDACTED = "[redacted]"
+"""What stands in a configuration's source for a key that was written out in it."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _ADDRESS = re.compile(r"([A-Z]+)_(?:\w+_)?(?:API_BASE|BASE_URL|ENDPOINT)")
@@ -38,7 +41,7 @@ class Loaded:
     profile: str = ""
     """The chosen profile's name."""
     files: tuple[str, ...] = ()
-    """The file, and those it extends."""
+    """The file, and those it extends; of data, none."""
     limits_file: Path | None = None
     """The file of rate limits that it names."""
 
@@ -55,7 +58,7 @@ def load(path: Path, env: Mapping[str, str] | None = None, *, profile: str = "")
 
 def parse(source: Mapping[str, Any], env: Mapping[str, str] | None = None, *, profile: str = "") -> Loaded:
     """A configuration given as data, checked like a file."""
-    return _loaded(from_data(source), environment() if env is None else env, profile)
+    return replace(_loaded(from_data(source), environment() if env is None else env, profile), files=())
 
 
 def read_limits(path: Path) -> RateLimits:
@@ -271,7 +274,7 @@ def _source(node: Node, path: Where = ()) -> Any:
         case list():
             return [_source(item, path) for item in node.items]
         case str() as text if secret(path) and not _VARIABLE.fullmatch(text):
-            return "[redacted]"
+            return REDACTED
         case value:
             return value
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Literal, TypeAlias
 
-from massgen.app import Result
+from massgen.conversation import Result
 from massgen.streams import line
 from massgen.view import Use, duration, money
 

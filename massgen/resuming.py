@@ -41,6 +41,12 @@ def standing(facts: Facts) -> State:
     return fold(facts)
 
 
+def last_run(facts: Facts) -> Sequence[Recorded]:
+    """Those of the last question."""
+    start = max((place for place, each in enumerate(facts) if isinstance(each.fact, Asked)), default=0)
+    return facts[start:]
+
+
 @dataclass(slots=True)
 class Memory:
     """A turn so far: what its agent was shown, what a model said, and why that was refused. An agent that takes the turn up

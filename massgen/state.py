@@ -120,6 +120,15 @@ class State:
     spent: Spending = Spending()
 
     @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The conversation with the last question."""
+        if self.asked is None:
+            return self.history
+        final = self.presented or self.previous
+        answer = (final.content, final.agent) if final else ()
+        return (*self.history, Exchange(self.seq, self.asked.question, self.asked.media, *answer))
+
+    @property
     def unfinished(self) -> bool:
         """Whether the question has come to no final answer, or has not been told to have."""
         ended = self.stopped is not None and self.stopped.why != "interrupted"
@@ -201,12 +210,7 @@ def _conversation(state: State, seq: int, fact: Asked | Resumed | Summarised) ->
 
 def _asked(state: State, seq: int, asked: Asked) -> State:
     seats = {member.id: Seat(member.id) for member in asked.roster}
-    history = state.history
-    if before := state.asked:
-        final = state.presented or state.previous
-        told = Exchange(state.seq, before.question, before.media, *((final.content, final.agent) if final else ()))
-        history = (*history, told)
-    return State(asked=asked, seq=seq, history=history, summary=state.summary, seats=seats)
+    return State(asked=asked, seq=seq, history=state.exchanges, summary=state.summary, seats=seats)
 
 
 def _resumed(state: State, resumed: Resumed) -> State:

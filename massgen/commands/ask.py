@@ -4,30 +4,30 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from massgen import __version__
+from massgen.commands.ask_continue import agree, introduce, meant, unusable
+from massgen.commands.ask_output import Lines, deliver, is_file, log_to_stderr, why
 from massgen.commands.options import Options, options
-from massgen.console import check_writable, defect, fetching, put, save, tell
-from massgen.errors import Exit, MassgenError, UsageError
+from massgen.console import check_writable, defect, fetching, tell
+from massgen.errors import ConfigError, Exit, MassgenError, UsageError
 
 if TYPE_CHECKING:
-    from massgen.app import Result
-    from massgen.events import Recorded
+    from massgen.conversation import Conversation, Result
     from massgen.loading import Loaded
     from massgen.log import Sink
-    from massgen.messages import Chunk
+    from massgen.state import State
 
 MAX_STDIN = 4_000_000
 """Bytes of a question read from stdin: the longest accepted one, in UTF-8."""
-MAX_RECORD = 2_000
-"""Characters of one record of Python's logging that `--debug` shows."""
 
 _EPILOG = """
 Exit codes: 0 answer; 1 no answer; 2 usage, configuration, session or model file; 3 cut short, the best answer so far;
@@ -72,68 +72,130 @@ class _Asking:
 
     options: Options
     session: Path | None = None
-    lines: "_Lines | None" = None
+    lines: "Lines | None" = None
     redact: Callable[[str], str] = str
-    stack: ExitStack = field(default_factory=ExitStack)
+    loaded: "Loaded | None" = None
 
     def run(self) -> int:
         options = self.options
         options.check()
-        if _is_file(options.output):
+        if is_file(options.output):
             check_writable(options.output)
-        question = _question(options.question)
-        import asyncio
-
-        from massgen.app import arun, check_question
-        from massgen.team import quiet
-
-        check_question(question)
-        loaded = self._loaded()
-        if options.debug:
-            _log_to_stderr(self.redact, loaded)
+        words = options.question
+        if options.resume is not None:
+            self.session, words = meant(options)
+        question, talking = "", _talks(words)
+        if not talking:
+            question = _question(words, needed=self.session is None)
+            _check(question, self.session)
+        loaded = self._loaded() if self.session is None else self._chosen
         gc.enable()
         signal.signal(signal.SIGTERM, _interrupt)
-        with self.stack:
-            result = asyncio.run(
-                arun(
-                    question,
-                    loaded,
-                    context=options.context,
-                    sinks=lambda session: self._followers(session, loaded),
-                    progress=quiet if options.quiet else fetching(sys.stderr),
+        import asyncio
+
+        try:
+            return asyncio.run(self._converse(loaded, question, talking=talking))
+        except ConfigError as error:
+            raise error if options.resume is None else unusable(error, options) from None
+        except KeyboardInterrupt:
+            if self.session is None:
+                raise
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            tell(f"massgen: interrupted; to go on: massgen --continue {self.session.name}")
+            return Exit.INTERRUPTED
+
+    async def _converse(self, loaded: "Loaded | Callable[[State], Loaded]", question: str, *, talking: bool) -> int:
+        from massgen.conversation import Conversation
+        from massgen.team import quiet
+
+        options = self.options
+        progress = quiet if options.quiet else fetching(sys.stderr)
+        root = Path(options.session_dir) if options.session_dir else None
+        async with Conversation(loaded, session=self.session, session_dir=root, progress=progress) as conversation:
+            if talking:
+                return await self._talk(conversation)
+            introduce(conversation, options)
+            if conversation.state.unfinished:
+                agree(conversation)
+                result = await self._followed(conversation.finish)
+                if not question or not result.answer:
+                    return self._report(result, conversation.state.asked.question if conversation.state.asked else "")
+                tell(f"massgen: the question before is answered now:\n{result.answer}\n")
+            elif not question:
+                raise UsageError(
+                    "the last question of the session is answered",
+                    where=str(conversation.folder),
+                    fix='Ask the next one: massgen --continue "question"',
                 )
-            )
-        return self._report(result, question)
+            ask = partial(conversation.ask, question, context=options.context)
+            return self._report(await self._followed(ask), question)
+
+    async def _talk(self, conversation: "Conversation") -> int:
+        from massgen.commands.interactive import interact
+        from massgen.display import open_display
+
+        mode = self.options.mode(conversation.loaded.config.ui.display_type)
+        return await interact(
+            conversation,
+            open_display=lambda folder: open_display(mode, sys.stderr, session=str(folder)),
+            why=why,
+            context=self.options.context,
+            quiet=self.options.quiet,
+        )
+
+    async def _followed(self, perform: "Callable[..., Awaitable[Result]]") -> "Result":
+        """What `perform` brings, shown while it comes."""
+        with ExitStack() as stack:
+            return await perform(sinks=partial(self._followers, stack))
+
+    def _chosen(self, state: "State") -> "Loaded":
+        """The configuration to go on with: the session's own unless the command line names one."""
+        from massgen.continuing import recorded
+
+        if self.options.config or self.options.quick or not (state.asked and state.asked.config):
+            return self._loaded()
+        return self._changed(recorded(state, str(self.session)))
 
     def _loaded(self) -> "Loaded":
         """The configuration in force. Also learns what is secret in it."""
-        from massgen.allowances import switched
-        from massgen.app import own_config, resolve, timed
-        from massgen.backends.providers import PROVIDERS
-        from massgen.loading import environment, parse
-        from massgen.log import redactor
+        from massgen.app import own_config, resolve
+        from massgen.loading import parse
         from massgen.quick import quick
 
-        options, env = self.options, environment()
+        options = self.options
         if options.quick:
             loaded = parse(quick(options.model, options.backend, options.base_url, options.system_message))
         else:
             loaded = resolve(options.config or None, options.profile_name)
             if not options.config and not own_config() and not options.quiet:
                 tell(_EMBEDDED)
+        return self._changed(loaded)
+
+    def _changed(self, loaded: "Loaded") -> "Loaded":
+        """`loaded` with what the command line says of it."""
+        from massgen.allowances import switched
+        from massgen.app import timed
+        from massgen.backends.providers import PROVIDERS
+        from massgen.loading import environment
+        from massgen.log import redactor
+
+        options, env = self.options, environment()
+        self.loaded = loaded
         keys = (env.get(name) or "" for provider in PROVIDERS.values() for name in provider.key_variables)
         self.redact = redactor([*loaded.secrets, *keys])
         loaded = loaded if options.rate_limit is None else switched(loaded, options.rate_limit)
+        if options.debug:
+            log_to_stderr(self.redact, loaded)
         return loaded if options.timeout is None else timed(loaded, options.timeout)
 
-    def _followers(self, session: Path, loaded: "Loaded") -> "Sequence[Sink]":
+    def _followers(self, stack: ExitStack, session: Path) -> "Sequence[Sink]":
         from massgen.display import open_display
 
         self.session = session
-        mode = self.options.mode(loaded.config.ui.display_type)
-        display = self.stack.enter_context(open_display(mode, sys.stderr, session=str(session)))
-        if self.options.as_json and not _is_file(self.options.output):
-            self.lines = _Lines(session)
+        mode = self.options.mode(self.loaded.config.ui.display_type if self.loaded else "")
+        display = stack.enter_context(open_display(mode, sys.stderr, session=str(session)))
+        if self.options.as_json and not is_file(self.options.output):
+            self.lines = Lines(session)
         return [*filter(None, [self.lines]), display]
 
     def _report(self, result: "Result", question: str) -> int:
@@ -141,11 +203,11 @@ class _Asking:
             for note in result.notes:
                 tell(f"massgen: {note}")
         if result.exit_code is not Exit.ANSWER:
-            tell(f"massgen: {_why(result)}")
+            tell(f"massgen: {why(result)}")
         if self.lines and self.lines.error:
             raise self.lines.error
         if text := self._text(result, question):
-            _deliver(text, self.options.output, result.session)
+            deliver(text, self.options.output, result.session)
         return result.exit_code
 
     def _text(self, result: "Result", question: str) -> str:
@@ -155,7 +217,7 @@ class _Asking:
 
         if not self.options.as_json:
             return render(result, question, self.options.form or "text")
-        facts = read(result.session / LOG_NAME) if _is_file(self.options.output) else []
+        facts = read(result.session / LOG_NAME) if is_file(self.options.output) else []
         return "\n".join(line(fact) for fact in facts)
 
 
@@ -168,11 +230,19 @@ def _interrupt(number: int, frame: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def _is_file(output: str) -> bool:
-    return output not in ("", "-")
+def _talks(words: tuple[str, ...]) -> bool:
+    """Whether a person at a terminal is to ask."""
+    return not words and sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
 
 
-def _question(words: tuple[str, ...]) -> str:
+def _check(question: str, session: Path | None) -> None:
+    from massgen.conversation import check_question
+
+    if question or session is None:
+        check_question(question)
+
+
+def _question(words: tuple[str, ...], *, needed: bool) -> str:
     if len(words) > 1:
         raise UsageError(
             f"{len(words)} arguments where one question is expected", fix=f'Quote it: massgen "{" ".join(words)[:60]}"'
@@ -180,6 +250,8 @@ def _question(words: tuple[str, ...]) -> str:
     if words and words != ("-",):
         return words[0]
     if sys.stdin is None or (sys.stdin.isatty() and not words):
+        if not needed:
+            return ""
         raise UsageError(
             "no question", fix='Ask one: massgen "What is the capital of France?" (massgen --help tells more)'
         )
@@ -194,64 +266,3 @@ def _stdin() -> str:
         return data.decode().strip()
     except UnicodeDecodeError as error:
         raise UsageError(f"stdin is not UTF-8 text (byte {data[error.start]:#04x} at {error.start})") from None
-
-
-def _deliver(text: str, output: str, session: Path) -> None:
-    """To the file `output`, or to stdout: also what the file does not take, lest an answer that was paid for is lost."""
-    if not _is_file(output):
-        put(text, f"the answer is kept in {session}")
-        return
-    try:
-        save(output, text)
-    except OSError as error:
-        put(text, f"{output} neither; the answer is kept in {session}")
-        raise MassgenError(
-            f"the output file cannot be written ({error.strerror or error}); the answer went to stdout", where=output
-        ) from None
-
-
-def _why(result: "Result") -> str:
-    reasons = "".join(f"\n  {agent}: {why}" for agent, why in result.failures.items())
-    cause = "time ran out" if result.why == "timeout" else "every agent failed"
-    kind = "the best answer so far follows" if result.answer else "there is no answer"
-    return f"{cause}; {kind}{reasons}\n  session: {result.session}"
-
-
-def _log_to_stderr(redact: Callable[[str], str], loaded: "Loaded") -> None:
-    """Our package's logging in full and others' warnings, without secrets and each record bounded."""
-    import logging
-    import platform
-
-    from massgen.streams import safe
-
-    class Safe(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return safe(redact(super().format(record))[:MAX_RECORD])
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Safe("%(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    ours = logging.getLogger("massgen")
-    ours.setLevel(logging.DEBUG)
-    ours.debug("massgen %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
-    ours.debug("configuration %s, profile %r: %s", loaded.files, loaded.profile, loaded.source)
-
-
-@dataclass(slots=True)
-class _Lines:
-    """The facts as JSON lines on stdout, until that cannot be written any more."""
-
-    session: Path
-    error: MassgenError | None = None
-
-    def fact(self, recorded: "Recorded") -> None:
-        from massgen.log import line
-
-        if self.error is None:
-            try:
-                put(line(recorded), f"the facts are kept in {self.session}")
-            except MassgenError as error:
-                self.error = error
-
-    def delta(self, agent: str, chunk: "Chunk") -> None:
-        """Deltas are no facts."""

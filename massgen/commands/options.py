@@ -23,6 +23,9 @@ class Options:
     backend: str
     base_url: str
     system_message: str
+    resume: str | None
+    """The session to go on with; empty: the latest; None: a new one."""
+    session_dir: str
     context: tuple[str, ...]
     output: str
     form: Literal["text", "markdown", "json"] | None
@@ -91,6 +94,13 @@ def _given(
     return "" if value is None else value
 
 
+def _given_or_absent(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else "" if value == LATEST else str(_given(context, option, value))
+
+
+LATEST = "\0"
+"""What `--continue` stands for without a value."""
+
 _OPTIONS = (
     click.option("-c", "--config", callback=_given, metavar="FILE", help="The team: a YAML file, or @examples/NAME."),
     click.option("--profile-name", callback=_given, metavar="NAME", help="The file's profile to use (default: $MASSGEN_PROFILE)."),
@@ -98,6 +108,8 @@ _OPTIONS = (
     click.option("--backend", callback=_given, metavar="TYPE", help="Who serves it, where its name does not say so as gpt-..., claude-... and TYPE/NAME do."),
     click.option("--base-url", callback=_given, metavar="URL", help="Where it is served; without --backend by any OpenAI-compatible server."),
     click.option("--system-message", callback=_given, metavar="TEXT", help="Its own instructions."),
+    click.option("--continue", "resume", is_flag=False, flag_value=LATEST, callback=_given_or_absent, metavar="[SESSION]", help="Go on with this session, or with the latest of this folder: an id, its beginning, a name or a path."),
+    click.option("--session-dir", callback=_given, metavar="FOLDER", help="Where sessions are kept (default: in the data folder)."),
     click.option("--context", multiple=True, callback=_given, metavar="FILE", help="A text or an image that goes with the question; - is stdin. Repeatable."),
     click.option("-o", "--output", callback=_given, metavar="FILE", help="Write to this file instead of to stdout."),
     click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), help="The answer alone (text), with question and origin, or the result as JSON."),

@@ -1,0 +1,120 @@
+"""`massgen --continue`: which session is meant, what is told of it, and what is asked before it goes on."""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from massgen import sessions
+from massgen.commands.options import Options
+from massgen.console import tell
+from massgen.errors import ConfigError, Problem, UsageError
+from massgen.streams import line
+
+if TYPE_CHECKING:
+    from massgen.conversation import Conversation
+
+_REFERENCE = re.compile(r"\d{8}\S*|[./~]\S*|\S*[/\\]\S*")
+"""What is meant as a session, whether there is one or not: an id's beginning, or a path. As a question it would cost money."""
+
+
+def meant(options: Options) -> tuple[Path, tuple[str, ...]]:
+    """The session to go on with, and the question's words. Of a single text after `--continue`, what names a session is one,
+    and what has several words is the next question."""
+    given, words = options.resume or "", options.question
+    root = Path(options.session_dir) if options.session_dir else sessions.folder()
+    if given and not words and not _names(given, root):
+        if _REFERENCE.fullmatch(given) or not re.search(r"\s", given):
+            words = ()
+        else:
+            given, words = "", (given,)
+    return (_found(given, root) if given else _latest(root)), words
+
+
+def _names(given: str, root: Path) -> bool:
+    try:
+        sessions.find(given, root)
+    except UsageError:
+        return False
+    return True
+
+
+def _found(given: str, root: Path) -> Path:
+    """The session `given`; one of the public MassGen is imported first."""
+    from massgen.importing import foreign, imported
+
+    path = Path(given).expanduser()
+    if ("/" in given or os.sep in given) and foreign(path):
+        made = imported(path, root)
+        for note in made.notes:
+            tell(f"massgen: {note}")
+        return made.folder
+    try:
+        return sessions.find(given, root)
+    except UsageError as error:
+        if re.search(r"\s|[/\\]", given):
+            raise
+        raise UsageError(
+            error.what,
+            where=error.where,
+            fix=f"massgen sessions list tells them. To ask the latest one {given!r}: massgen --continue LATEST_ID {given!r}",
+        ) from None
+
+
+def _latest(root: Path) -> Path:
+    """The session that was last active of this folder, else of all."""
+    from massgen.session_index import latest
+
+    own = latest(root, os.getcwd())
+    return root / own if own else sessions.find("", root)
+
+
+def introduce(conversation: "Conversation", options: Options) -> None:
+    """Tell which session goes on, how far it has come, and what will be different."""
+    from massgen.continuing import changes, last, recovered
+    from massgen.session_digest import digest
+    from massgen.view import duration
+
+    folder, state, facts = conversation.folder, conversation.state, conversation.facts
+    if folder is None or state.asked is None or options.quiet:
+        return
+    short, name = digest(folder.name, facts), sessions.name(folder)
+    ago = duration(int(max(0, time.time() - facts[-1].at)))
+    asked = f"{short.turns} question{'s' * (short.turns != 1)}"
+    here = (
+        ""
+        if options.resume or state.asked.folder == os.getcwd()
+        else ", the latest of all: none was asked in this folder"
+    )
+    parts = [f"session {folder.name}{f' ({line(name, 80)})' if name else ''}{here}", f"{asked}, the last {ago} ago"]
+    lines = [", ".join([*parts, *([f"{short.price} so far"] if short.price else [])]), *last(state)]
+    if different := changes(state, conversation.team.roster, conversation.source):
+        lines += ["it goes on differently:", *(f"  {line(each, 200)}" for each in different)]
+    if state.unfinished:
+        lines.append(f"the last question has no answer yet and is finished first: {recovered(state)}")
+    tell("massgen: " + "\n".join(lines))
+
+
+def agree(conversation: "Conversation") -> None:
+    """Have the user agree where this team would lose a part of the unfinished run; raises `UsageError` where nobody can."""
+    from massgen.app import check_losses
+
+    try:
+        check_losses(conversation)
+    except UsageError as error:
+        if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
+            raise
+        tell(f"massgen: {error.what}")
+        click.confirm("Go on with this team all the same?", abort=True, err=True)
+
+
+def unusable(error: ConfigError, options: Options) -> ConfigError:
+    """`error`, with what it means for a session that was to go on with its own configuration."""
+    if options.config or options.quick:
+        return error
+    told = "the session cannot go on with its own configuration; it is as it was"
+    return ConfigError([*error.details, Problem(f"{told}. Mend that, or name another team: --config FILE")])

@@ -1,0 +1,245 @@
+"""A session and its team: questions are put to it one after the other, and a run that was interrupted is finished."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from massgen import sessions
+from massgen.attachments import attach
+from massgen.backends.chat_completions import HttpPool
+from massgen.config import Config, OrchestratorConfig
+from massgen.continuing import template, window
+from massgen.coordination import Rules
+from massgen.errors import Exit, LogError, UsageError
+from massgen.events import Asked, Member, Resumed
+from massgen.limits import keeping
+from massgen.loading import Loaded, environment
+from massgen.log import Log, Sink, read, redactor
+from massgen.messages import Media
+from massgen.orchestrator import Orchestrator, Times
+from massgen.resuming import Facts, last_run, standing
+from massgen.state import State
+from massgen.team import Progress, Team, build, quiet
+
+MAX_QUESTION = 1_000_000
+"""Characters; no model of today reads more in one message."""
+
+Sinks: TypeAlias = Sequence[Sink] | Callable[[Path], Sequence[Sink]]
+"""What follows a run, or what makes that for a session's folder as soon as there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a question."""
+
+    answer: str
+    """The final answer; empty if there is none."""
+    winner: str
+    """The id of the agent it is by."""
+    exit_code: Exit
+    why: str
+    """Why the run stopped: `answered`, `no answer`, `all failed`, `timeout`."""
+    failures: Mapping[str, str]
+    """Agent -> why it left the team."""
+    session: Path
+    """The session's folder."""
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """US dollars, of the calls whose price is known; None if none is."""
+    notes: Sequence[str] = field(default_factory=tuple[str, ...])
+    """What happened beside the run: displays and exports that were dropped, what replies taught about rate limits."""
+    votes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Agent -> the counted votes for its answer, most first."""
+    agents: Sequence[Member] = field(default_factory=tuple[Member, ...])
+    """The team."""
+    seconds: float = 0.0
+    """From the question to the end."""
+
+
+class Conversation:
+    """A session with its team, as an async context manager: entering opens what the team needs, leaving closes it.
+
+    `session` is the folder of one to go on with, None for a new one, which is made under `session_dir` with the first question.
+    `config` is the team's configuration, or chooses it by where the session stands.
+    `loaded` is then that configuration, `team` the team, and `state` where the session stands.
+    Entering raises `ConfigError`, `LocalModelError`, or `LogError` for a session that cannot be read or is being written.
+    """
+
+    loaded: Loaded
+    team: Team
+
+    def __init__(
+        self,
+        config: Loaded | Callable[[State], Loaded],
+        *,
+        session: Path | None = None,
+        session_dir: Path | None = None,
+        progress: Progress = quiet,
+    ) -> None:
+        self.folder = session
+        self.state = State()
+        """Where the last question stands, and what was said before."""
+        self._config, self._root, self._progress = config, session_dir, progress
+        self._stack, self._lessons = AsyncExitStack(), list[str]()
+        self._redact: Callable[[str], str] = str
+        """Knows no secret before the team is built, when nothing is recorded yet."""
+        self._log: Log | None = None
+        self._run: Orchestrator | None = None
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if self.folder:
+                self._open(stack, self.folder)
+            self.loaded = self._config if isinstance(self._config, Loaded) else self._config(self.state)
+            pool, env = await stack.enter_async_context(HttpPool()), environment()
+            limit = await stack.enter_async_context(keeping(self.loaded, env, self._lessons.append))
+            self.team = await stack.enter_async_context(build(self.loaded.config, env, pool, self._progress, limit))
+            self._redact = redactor([*self.loaded.secrets, *self.team.secrets])
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def ask(
+        self, question: str, *, context: Sequence[str | Path] = (), media: Sequence[Media] = (), sinks: Sinks = ()
+    ) -> Result:
+        """Put the next question. One before it that has come to no answer is left as it is.
+
+        Raises `UsageError` for what cannot be asked, and `LogError`. Cancelled, it can be finished later."""
+        check_question(question)
+        text, images = attach(question, context)
+        folder = self.folder or sessions.create(self._root)
+        log = self._log or self._open(self._stack, folder)
+        asked = Asked(
+            text,
+            self.team.roster,
+            (*media, *images),
+            self.source,
+            _working_directory(),
+            template(self.loaded),
+            window(self.loaded.config, self.state.exchanges),
+        )
+        return await self._perform(asked, log, folder, sinks(folder) if callable(sinks) else sinks)
+
+    async def finish(self, *, sinks: Sinks = ()) -> Result:
+        """Bring the question that has come to no answer to its end: no model call that was made is made again.
+
+        `sinks` are told what there is of it first. Raises `LogError`, also where there is nothing to finish."""
+        if not (self.folder and self._log and self.state.unfinished):
+            raise LogError("there is nothing to finish", where=str(self.folder or ""), fix="Ask a question.")
+        followers = sinks(self.folder) if callable(sinks) else sinks
+        if followers:
+            for recorded in last_run(read(self._log.path)):
+                for sink in followers:
+                    sink.fact(recorded)
+        resumed = Resumed(self.team.roster, self.source)
+        return await self._perform(resumed, self._log, self.folder, followers)
+
+    @property
+    def facts(self) -> Facts:
+        """Those that the session held when it was opened."""
+        return self._log.facts if self._log else []
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """The configuration for the record; a file that it names is found from elsewhere too."""
+        limits = self.loaded.limits_file
+        return {**self.loaded.source, **({"rate_limits": str(limits.absolute())} if limits else {})}
+
+    def _open(self, stack: AsyncExitStack, folder: Path) -> Log:
+        self._log = stack.enter_context(Log(folder / sessions.LOG_NAME, redact=self._redacted))
+        self.folder, self.state = folder, standing(self._log.facts)
+        return self._log
+
+    def _redacted(self, text: str) -> str:
+        return self._redact(text)
+
+    async def _perform(self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink]) -> Result:
+        config = self.loaded.config
+        run = self._run or Orchestrator(self.team.agents, log, rules(config.orchestrator), times(config))
+        self._run, run.sinks, run.notes = run, [*sinks], []
+        began = time.monotonic()
+        try:
+            self.state = await run.run(asked)
+        finally:
+            self.state = run.state
+        lessons, self._lessons[:] = [*self._lessons], []
+        return _result(self.state, folder, [*run.notes, *lessons], round(time.monotonic() - began, 3))
+
+
+def check_question(question: str) -> None:
+    """Raises `UsageError` for what cannot be a question."""
+    if not question.strip():
+        raise UsageError("the question is empty", fix='Ask one: massgen "What is the capital of France?"')
+    if len(question) > MAX_QUESTION:
+        raise UsageError(
+            f"the question has {len(question):,} characters, more than the {MAX_QUESTION:,} that are accepted",
+            fix="Shorten it, or split it into several questions.",
+        )
+    if "\0" in question or re.search("[\ud800-\udfff]", question):
+        raise UsageError("the question holds bytes that are not UTF-8, or NUL characters: it is not text")
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return ""
+
+
+def rules(config: OrchestratorConfig) -> Rules:
+    """The rules that a configuration's `orchestrator` section asks for."""
+    return Rules(
+        max_new_answers_per_agent=config.max_new_answers_per_agent,
+        answer_novelty_requirement=config.answer_novelty_requirement,
+        first_answers=config.first_answers,
+        stop=config.stop,
+        skip_voting=config.skip_voting,
+        final_answer_strategy=config.final_answer_strategy,
+        max_restarts=config.coordination.max_orchestration_restarts,
+    )
+
+
+def times(config: Config) -> Times:
+    """The time limits of a configuration."""
+    limits = config.timeout_settings
+    return Times(limits.orchestrator_timeout_seconds, limits.turn_timeout_seconds, config.orchestrator.patience_seconds)
+
+
+def _result(state: State, folder: Path, notes: Sequence[str], seconds: float) -> Result:
+    presented, stopped = state.presented, state.stopped
+    why = stopped.why if stopped else "interrupted"
+    tally = sorted(state.chosen.tally.items(), key=lambda item: -item[1]) if state.chosen else []
+    return Result(
+        answer=presented.content if presented else "",
+        winner=presented.agent if presented else "",
+        exit_code=exit_code(why, answered=presented is not None),
+        why=why,
+        failures={seat.agent: seat.left for seat in state.seats.values() if seat.left},
+        session=folder,
+        calls=state.spent.calls,
+        input_tokens=state.spent.input_tokens,
+        output_tokens=state.spent.output_tokens,
+        cost=state.spent.cost,
+        notes=tuple(notes),
+        votes={state.authors[answer]: count for answer, count in tally},
+        agents=state.asked.roster if state.asked else (),
+        seconds=seconds,
+    )
+
+
+def exit_code(why: str, *, answered: bool) -> Exit:
+    if why == "answered":
+        return Exit.ANSWER
+    return Exit.PARTIAL if answered else Exit.NO_ANSWER
