@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 Line: TypeAlias = dict[str, Any]
 DROPPING = ("error", "protocol", "timeout")
-DELIBERATION = ("solo", "answer", "decide")
+DELIBERATION = ("solo", "answer", "decide", "summarise")
 PROMPTS, ATTEMPTS = 3, 6
 
 
@@ -89,7 +89,7 @@ def check(path: Path, limits: Limits = Limits()) -> None:
     assert [line["seq"] for line in lines] == [*range(1, len(lines) + 1)], "not numbered 1, 2, ..."
     assert lines, "the log is empty"
     assert lines[0]["type"] == "Asked"
-    oracle = Oracle(limits, [member["id"] for member in lines[0]["roster"]])
+    oracle = Oracle(limits, lines[0]["roster"])
     for line in lines[1:]:
         try:
             oracle.follow(line)
@@ -101,7 +101,7 @@ def check(path: Path, limits: Limits = Limits()) -> None:
 @dataclass
 class Oracle:
     limits: Limits
-    roster: list[str]
+    team: list[Line]
     attempt: Attempt = field(default_factory=Attempt)
     turns: dict[int, Turn] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -110,11 +110,15 @@ class Oracle:
     stopped: Line | None = None
 
     @property
+    def roster(self) -> list[str]:
+        return [member["id"] for member in self.team]
+
+    @property
     def living(self) -> list[str]:
         return [agent for agent in self.roster if agent not in self.dropped]
 
     def follow(self, line: Line) -> None:
-        assert not self.stopped, "recorded after the end"
+        assert not self.stopped or line["type"] in ("Asked", "Resumed"), "recorded after the end"
         getattr(self, f"_on_{line['type'].lower()}")(line)
 
     def _open(self, line: Line, *purposes: str) -> Turn:
@@ -128,6 +132,28 @@ class Oracle:
         turn = self._open(line, *purposes)
         turn.closed = line["type"]
         return turn
+
+    def _on_asked(self, line: Line) -> None:
+        assert all(turn.closed for turn in self.turns.values())
+        self.team, self.attempt, self.dropped, self.restarts = line["roster"], Attempt(), {}, 0
+        self.previous = self.stopped = None
+
+    def _on_resumed(self, line: Line) -> None:
+        """Turns that the interruption ended go on, but for those whose agent is another model now; everybody is back."""
+        why = self.stopped["why"] if self.stopped else "interrupted"
+        assert why == "interrupted" or not self.attempt.presented, "it had come to its end"
+        same = [member["id"] for member in line["roster"] if member in self.team]
+        latest = {turn.agent: turn for turn in self.turns.values()}
+        for turn in self.turns.values():
+            goes_on = turn is latest[turn.agent] and turn.agent in same
+            turn.closed = (
+                "" if turn.closed == "interrupted" and goes_on else turn.closed or ("" if goes_on else "Resumed")
+            )
+        self.attempt.excused.update([*self.dropped, *self.roster])
+        self.team, self.dropped, self.stopped = line["roster"], {}, None
+
+    def _on_summarised(self, line: Line) -> None:
+        assert line["content"] in self._reply(self._close(line, "summarise"))
 
     # --- turns ---
 
@@ -143,6 +169,10 @@ class Oracle:
         now.turns[agent] += 1
         needed = 3 + len(now.history) + now.excused[agent]  # first answer, vote after each answer, present, evaluate
         assert now.turns[agent] <= needed + 1, "asked more often than anything new could justify"
+
+    def _begins_summarise(self, turn: Turn) -> None:
+        assert not turn.ballot
+        assert all(other.closed for other in self.turns.values() if other is not turn), "before all else"
 
     def _begins_solo(self, turn: Turn) -> None:
         assert len(self.roster) == 1
@@ -258,6 +288,7 @@ class Oracle:
             self.dropped[turn.agent] = line["cause"]
         else:
             self.attempt.excused[turn.agent] += 1
+            turn.closed = "interrupted" if line["kind"] == "interrupted" else turn.closed
 
     # --- milestones ---
 

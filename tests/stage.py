@@ -14,7 +14,7 @@ from massgen.agents.loop import LoopAgent
 from massgen.backends import Request
 from massgen.coordination import Rules
 from massgen.errors import BackendError
-from massgen.events import Asked, Member, Recorded
+from massgen.events import Asked, Member, Recorded, Resumed
 from massgen.log import Log, Sink
 from massgen.messages import Chunk, Finish, ToolCallDelta
 from massgen.orchestrator import Orchestrator, Times
@@ -169,7 +169,11 @@ class Stage:
         with Log(self.path, clock=lambda: 1_790_000_000.0) as log:
             orchestrator = self.orchestrator(log)
             orchestrator.sinks.insert(0, _Follow(self, orchestrator))
-            await orchestrator.run(None if log.facts else self.asked)
+            state = orchestrator.state
+            if state.asked is None:
+                await orchestrator.run(self.asked)
+            elif state.unfinished:
+                await orchestrator.run(Resumed(self.asked.roster))
         return orchestrator
 
     def orchestrator(self, log: Log) -> Orchestrator:

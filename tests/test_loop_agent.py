@@ -53,7 +53,7 @@ class Scene:
                 task=self.task,
                 answers=answers,
                 may_answer=self.may_answer,
-                record=self.facts.append,
+                record=lambda *facts: self.facts.extend(facts),
                 show=self.shown.append,
                 news=lambda: self.news.pop(0) if self.news else None,
                 refusal=self.refusal,

@@ -7,24 +7,30 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Turn
 from massgen.backends import Request
 from massgen.coordination import Rules
 from massgen.errors import LogError
 from massgen.events import (
+    Answered,
     Chosen,
     Fact,
     Informed,
     Presented,
     Recorded,
+    Reprompted,
+    Resumed,
+    Said,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -33,9 +39,10 @@ from massgen.events import (
 from massgen.log import Log, read
 from massgen.messages import Chunk, TextDelta
 from massgen.orchestrator import Times
+from massgen.state import GONE, State, fold
 from massgen.testing import Scripted, ScriptedBackend, calls, says
 from tests.oracle import Limits, check
-from tests.stage import Cue, Stage, actors, agents, comply, offered, play
+from tests.stage import Actor, Cue, Stage, actors, agents, comply, offered, play
 
 
 @pytest.fixture
@@ -394,21 +401,162 @@ def test_finished_model_calls_are_not_paid_for_again_on_resume(path: Path) -> No
     assert state.spent.calls == 5
 
 
-def test_turns_that_were_open_when_the_process_died_are_closed_and_due_again(path: Path) -> None:
+def test_turns_that_were_open_when_the_process_died_are_taken_up(path: Path) -> None:
     stage = Stage(path, agents(actors((), ())))
     with Log(path) as log:
         log.append(stage.asked)
         log.append(TurnBegan("a", "answer"))
     state = stage.run()
     check(path)
-    assert facts(path, TurnFailed) == [TurnFailed("a", 2, "interrupted", "the process ended")]
+    assert not facts(path, TurnFailed)
+    assert [began for began in facts(path, TurnBegan) if began.purpose == "answer"] == [
+        TurnBegan("a", "answer"),
+        TurnBegan("b", "answer"),
+    ]
     assert state.stopped == Stopped("answered")
+
+
+def cut_after(path: Path, kind: str, number: int = 1) -> None:
+    """Leave of the log what there was when the fact number `number` of `kind` had been recorded."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    (*_, last) = [place for place, raw in enumerate(lines) if f'"type":"{kind}"'.encode() in raw][:number]
+    path.write_bytes(b"".join(lines[: last + 1]))
+
+
+def test_a_reply_that_was_recorded_before_the_process_died_is_not_paid_for_again(path: Path) -> None:
+    Stage(path, agents(actors((), ()))).run()
+    cut_after(path, "Said")
+    before = read(path)
+    cast = actors((), ())
+    state = Stage(path, agents(cast)).run()
+    check(path)
+    assert sum(len(actor.requests) for actor in cast.values()) == 4
+    assert state.stopped == Stopped("answered")
+    said = facts(path, Said)[0]
+    answered = next(fact for fact in facts(path, Answered) if fact.agent == said.agent)
+    assert answered.turn == said.turn
+    assert read(path)[: len(before)] == before
+
+
+def test_a_turn_is_taken_up_in_the_middle_with_what_its_agent_was_shown_and_told(path: Path) -> None:
+    """b is refused, hears of a's new answer, and is cut off before its second reply is."""
+    cast = actors(
+        (Cue("comply"), Cue("answer", 2)), (Cue("comply"), Cue("unknown", delay=5.0), Cue("comply", delay=5.0))
+    )
+    Stage(path, agents(cast)).run()
+    cut_after(path, "Informed")
+    assert facts(path, Reprompted)
+    again = actors((), ())
+    state = Stage(path, agents(again)).run()
+    check(path)
+    assert len(facts(path, Reprompted)) == 1
+    assert len(facts(path, Informed)) == 1
+    assert [*again["b"].requests[0].messages] == [*cast["b"].requests[2].messages]
+    assert state.stopped == Stopped("answered")
+
+
+def test_a_run_that_was_interrupted_goes_on_in_the_same_turns(path: Path) -> None:
+    cast = actors((), (Cue("unknown"), Cue("hang")))
+
+    async def scene() -> None:
+        run = asyncio.create_task(Stage(path, agents(cast)).perform())
+        await asyncio.sleep(10)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    play(scene())
+    began = facts(path, TurnBegan)
+    again = actors((), ())
+    state = Stage(path, agents(again)).run()
+    check(path)
+    assert facts(path, TurnBegan)[: len(began) + 1][-1].purpose == "decide"
+    assert len(again["b"].requests[0].messages) == 4, "the refused reply is told of, not asked for again"
+    assert state.stopped == Stopped("answered")
+
+
+def test_who_had_failed_is_back_when_the_run_goes_on(path: Path) -> None:
+    state = Stage(path, agents(actors((Cue("refused"),), (Cue("refused"),)))).run()
+    assert state.stopped == Stopped("no answer")
+    state = Stage(path, agents(actors((), ()))).run()
+    check(path)
+    assert state.stopped == Stopped("answered")
+    assert not any(seat.left for seat in state.seats.values())
+
+
+def test_another_team_finishes_the_run_who_is_gone_leaves_and_who_is_new_joins(path: Path) -> None:
+    Stage(path, agents(actors((), (), ()))).run()
+    cut_after(path, "Answered", 2)
+    cast = actors((), (), (), ())
+    del cast["c"]
+    state = Stage(path, agents(cast)).run()
+    check(path)
+    assert state.seats["c"].left == GONE
+    assert state.seats["d"].given
+    assert len(cast["a"].requests) + len(cast["b"].requests) <= 5
+    assert state.stopped == Stopped("answered")
+
+
+# --- a conversation ------------------------------------------------------------------------------------------------
+
+
+def converse(path: Path, cast: dict[str, Actor], *questions: str, window: int = 0) -> State:
+    stage = Stage(path, agents(cast))
+
+    async def scene() -> State:
+        with Log(path, clock=lambda: 1_790_000_000.0) as log:
+            orchestrator = stage.orchestrator(log)
+            for question in questions:
+                await orchestrator.run(replace(stage.asked, question=question, window=window))
+            return orchestrator.state
+
+    return play(scene())
+
+
+def test_the_next_question_comes_with_what_was_asked_and_answered_before(path: Path) -> None:
+    cast = actors((), ())
+    converse(path, cast, "One?", "Two?")
+    first, second = (fact.content for fact in facts(path, Presented))
+    state = converse(path, cast, "Three?")
+    check(path)
+    _, *told = cast["a"].requests[-1].messages
+    assert [(message.role, message.text) for message in told[:4]] == [
+        ("user", "One?"),
+        ("assistant", first),
+        ("user", "Two?"),
+        ("assistant", second),
+    ]
+    assert "Three?" in told[4].text
+    assert [each.question for each in state.history] == ["One?", "Two?"]
+    assert state == fold(read(path))
+
+
+def test_a_long_conversation_is_summarised_first_once(path: Path) -> None:
+    cast = actors((), ())
+    state = converse(path, cast, f"One? {'x' * 640}", "Two?", "Three?", "Four?", window=650)
+    check(path)
+    (summary,) = facts(path, Summarised)
+    assert summary.until == 1
+    assert [each.question for each in state.history] == ["Two?", "Three?"]
+    assert state.summary == summary.content
+    assert len(summary.content) <= 162
+    asked = next(each for actor in cast.values() for each in actor.requests if "Summarise" in each.messages[0].text)
+    assert "One? xxx" in asked.messages[1].text
+    assert "Two?" not in asked.messages[1].text
+    assert summary.content in cast["a"].requests[-1].messages[0].text
+
+
+def test_a_question_that_was_left_unanswered_is_told_as_such(path: Path) -> None:
+    converse(path, actors((Cue("refused"),)), "One?")
+    cast = actors(())
+    converse(path, cast, "Two?")
+    assert [message.text for message in cast["a"].requests[0].messages][1:3] == ["One?", prompts.UNANSWERED]
 
 
 def test_a_log_without_a_question_cannot_be_continued(path: Path) -> None:
     async def scene() -> None:
         with Log(path) as log:
-            await Stage(path, agents(actors(()))).orchestrator(log).run()
+            await Stage(path, agents(actors(()))).orchestrator(log).run(Resumed(()))
 
     with pytest.raises(LogError, match=r"events\.jsonl: the log holds no question"):
         play(scene())

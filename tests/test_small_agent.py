@@ -54,7 +54,7 @@ class Stage:
             task=Task(**{"question": QUESTION, **task}),
             answers=answers or {},
             may_answer=True,
-            record=self.facts.append,
+            record=lambda *facts: self.facts.extend(facts),
             show=self.shown.append,
             news=lambda: self.news.pop(0) if self.news else None,
             refusal=lambda _: None,

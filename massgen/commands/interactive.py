@@ -85,7 +85,8 @@ class _Mode:
                 if interrupted:
                     return
                 interrupted = True
-                self._say("Ctrl-C again leaves, as does Ctrl-D.")
+                if not self.ended:
+                    self._say("Ctrl-C again leaves, as does Ctrl-D.")
                 continue
             interrupted = False
             if not await self._obey(text):
@@ -141,7 +142,7 @@ class _Mode:
 
     async def _turn(self, begin: "Callable[[Sinks], Coroutine[Any, Any, Result]]") -> None:
         try:
-            with unheard(sys.stdin.fileno()), ExitStack() as stack:
+            with unheard(sys.stdin), ExitStack() as stack:
                 result = await self._alone(begin(lambda folder: [stack.enter_context(self.open_display(folder))]))
         except Interrupted:
             if not self.ended:
@@ -159,6 +160,7 @@ class _Mode:
             put(result.answer, f"the answer is kept in {result.session}")
             tell("")
             self._say(told.outcome(result), dim=True)
+            tell("")
 
     def _export(self, argument: str) -> None:
         """As `massgen sessions export` does, options included."""

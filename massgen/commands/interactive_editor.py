@@ -22,7 +22,7 @@ from massgen.commands.interactive_history import Past
 from massgen.commands.interactive_input import MORE, PROMPT, Interrupted
 from massgen.commands.interactive_words import COMMANDS
 
-_STYLE = Style.from_dict({"prompt": "bold", "accepted": "bold"})
+_STYLE = Style.from_dict({"prompt": "bold", "accepted": "bold", "exiting": "noinherit"})
 
 
 class Editor:

@@ -35,6 +35,13 @@ class Lines:
     async def read(self) -> str:
         if self._ended:
             raise EOFError
+        try:
+            return await self._text()
+        except (EOFError, asyncio.CancelledError):
+            self._show("\n")
+            raise
+
+    async def _text(self) -> str:
         self._show(PROMPT)
         text = await self._pasted()
         while text.endswith("\\\n"):
@@ -84,13 +91,15 @@ class Lines:
 
 
 @contextmanager
-def unheard(fd: int) -> Generator[None]:
+def unheard(terminal: TextIO | None) -> Generator[None]:
     """While the team works, what is typed is neither shown, which would tear the view, nor kept: typed blindly, it could
     become a question that costs money. Ctrl-C and Ctrl-Z work."""
-    if sys.platform == "win32" or not os.isatty(fd):
+    if sys.platform == "win32" or terminal is None or not terminal.isatty():
         yield
         return
     import termios
+
+    fd = terminal.fileno()
 
     def attempt(change: Callable[..., None], *how: object) -> None:
         with suppress(termios.error):  # the terminal has gone

@@ -55,7 +55,7 @@ def command(session: str, speed: float) -> int:
     """
     gc.enable()
     folder = sessions.find(session)
-    facts = read(folder / sessions.LOG_NAME)
+    facts = [*read(folder / sessions.LOG_NAME)]
     state = _end(facts, folder / sessions.LOG_NAME)
     clock = _Clock((facts[0].at, facts[0].at, 0.0, 0.0))
     shown = open_display("auto", sys.stderr, clock=clock.now, session=str(folder))
@@ -102,7 +102,7 @@ def _follows(recorded: Recorded, view: View) -> bool:
             _ = view.tally
     except (KeyError, TypeError, ValueError):  # an agent, an answer or a label that there is not
         return False
-    return math.isfinite(recorded.at)
+    return True
 
 
 @dataclass(slots=True)
@@ -140,6 +140,8 @@ def _play(timed: Iterable[Moment], clock: _Clock, display: "Sink") -> None:
 def _exit_code(state: "State") -> int:
     if state.stopped is None or state.stopped.why == "interrupted":
         return Exit.INTERRUPTED
-    from massgen.app import exit_code  # it costs more than all else here, and can wait until the answer is told
+    from massgen.conversation import (
+        exit_code,
+    )  # it costs more than all else here, and can wait until the answer is told
 
     return exit_code(state.stopped.why, answered=state.presented is not None)

@@ -13,6 +13,7 @@ import click
 
 from massgen import sessions
 from massgen.commands.sessions_export import export
+from massgen.commands.sessions_import import import_sessions
 from massgen.commands.sessions_row import WIDTH, Filter, Row
 from massgen.console import put, save, tell
 from massgen.errors import MassgenError, UsageError
@@ -37,13 +38,14 @@ _LIMIT = click.option("-n", "--limit", type=click.IntRange(1), default=20, show_
 
 @click.group()
 def command() -> None:
-    """What was asked before: find it, show it, name it, share it, delete it.
+    """What was asked before: find it, show it, name it, share it, import it, delete it.
 
     SESSION is an id, the beginning of one, a name, or the path of a session's folder.
     """
 
 
 command.add_command(export)
+command.add_command(import_sessions)
 
 
 @command.command("list")

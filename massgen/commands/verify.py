@@ -1,17 +1,18 @@
 """`massgen verify`: a recorded session, held against the rules."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from massgen import sessions
 from massgen.console import put, tell
-from massgen.errors import Exit, LogError
+from massgen.errors import ConfigError, Exit, LogError
+from massgen.events import TurnBegan
 from massgen.log import read
 
 if TYPE_CHECKING:
     from massgen.coordination import Rules
-    from massgen.events import Asked
+    from massgen.events import Asked, Resumed
 
 
 @click.command()
@@ -28,7 +29,7 @@ def command(session: str) -> int:
     from massgen.verifying import verify
 
     path = sessions.find(session) / sessions.LOG_NAME
-    facts = read(path)
+    facts = [*read(path)]
     if not facts:
         raise LogError("it holds no fact to verify", where=str(path))
     verified = verify(facts, _rules)
@@ -39,6 +40,8 @@ def command(session: str) -> int:
             f"  the rules: {difference.rules}",
             "ask again",
         )
+        if not any(isinstance(recorded.fact, TurnBegan) for recorded in facts):
+            tell("massgen: this log holds no turn: an imported session tells what was said, not how it came about")
         return Exit.NO_ANSWER
     put(f"{path}: {verified.facts:,} facts agree with the rules", "ask again")
     if verified.due:
@@ -46,16 +49,15 @@ def command(session: str) -> int:
     return Exit.ANSWER
 
 
-def _rules(asked: "Asked") -> "Rules":
-    """Those that the question was asked under."""
-    from pydantic import ValidationError
+def _rules(fact: "Asked | Resumed") -> "Rules":
+    """Those that a question was asked under, or a run went on by. Variables count as they are set now."""
+    from massgen.conversation import rules
+    from massgen.loading import parse
 
-    from massgen.app import rules
-    from massgen.config import OrchestratorConfig
-
+    section: Any = fact.config.get("orchestrator") or {}
+    nobody = {"id": "nobody", "backend": {"type": "local"}}  # who was asked is not needed, nor the keys for that
     try:
-        return rules(OrchestratorConfig.model_validate(asked.config.get("orchestrator") or {}))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(["orchestrator", *map(str, problem["loc"])])
-        raise LogError(f"its configuration is not one this version knows: {where}: {problem['msg']}") from None
+        return rules(parse({"agent": nobody, "orchestrator": section}).config.orchestrator)
+    except ConfigError as error:
+        why = error.details[0]
+        raise LogError(f"its configuration is not one this version knows: {why.key}: {why.message}") from None
