@@ -8,29 +8,42 @@ or an unknown field is a `DecodeError` that names its path.
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import cache
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-_Decoder: TypeAlias = Callable[[Any, str], Any]
+_Decoder: TypeAlias = Callable[[Any], Any]
 _MISSING = dataclasses.MISSING
 _PLAIN = frozenset({str, int, float, bool, types.NoneType})
 
 
 class DecodeError(ValueError):
-    """A JSON value that is not what its type says; the message starts with the value's path."""
+    """A JSON value that is not what its type says; told with its `path`, which grows on the way out: what is well pays
+    for no path."""
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(problem, path)
+        self.problem, self.path = problem, path
+
+    def __str__(self) -> str:
+        return f"${self.path}: {self.problem}"
+
+    def below(self, step: str) -> "DecodeError":
+        return DecodeError(self.problem, step + self.path)
 
 
 def encode(value: Any) -> Any:
     """`value` (dataclasses, tuples, mappings and plain JSON) as plain JSON."""
-    if value is None or isinstance(value, (str, int, float)):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, (tuple, list)):
         return [encode(item) for item in cast("list[Any]", value)]
+    if hasattr(value, "__dataclass_fields__"):  # before the look for a mapping, which takes longer than all else
+        return _encode_dataclass(value)
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in cast("Mapping[Any, Any]", value).items()}
-    return _encode_dataclass(value)
+    return value  # a kind of text or number; of all else, JSON's own encoder says that it is none
 
 
 def _encode_dataclass(value: Any) -> dict[str, Any]:
@@ -56,7 +69,7 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
 
 def decode(hint: type[T] | Any, value: Any) -> T:
     """`value` as an instance of `hint`: a dataclass, a union of them, or a plain type. Raises `DecodeError`."""
-    return _decoder(hint)(value, "$")
+    return _decoder(hint)(value)
 
 
 @cache
@@ -77,101 +90,127 @@ def _decoder(hint: Any) -> _Decoder:
 
 def _plain(hint: Any) -> _Decoder:
     if hint is Any:
-        return lambda value, path: value
-    return _scalar(hint) if hint in (str, int, float, bool, types.NoneType) else _dataclass(hint)
+        return lambda value: value
+    return _scalar(hint) if hint in _PLAIN else _dataclass(hint)
 
 
 def _scalar(kind: type) -> _Decoder:
-    def read(value: Any, path: str) -> Any:
+    def read(value: Any) -> Any:
+        if type(value) is kind:
+            return value
         if kind is float and type(value) is int:
             return float(value)
-        if type(value) is not kind:
-            raise DecodeError(f"{path}: expected {kind.__name__}, found {_name(value)}")
-        return value
+        raise DecodeError(f"expected {kind.__name__}, found {_name(value)}")
 
     return read
 
 
 def _literal(allowed: tuple[Any, ...]) -> _Decoder:
-    def read(value: Any, path: str) -> Any:
+    def read(value: Any) -> Any:
         if value not in allowed:
-            raise DecodeError(f"{path}: expected one of {', '.join(map(str, allowed))}, found {_name(value)}")
+            raise DecodeError(f"expected one of {', '.join(map(str, allowed))}, found {_name(value)}")
         return value
 
     return read
 
 
 def _sequence(item_hint: Any) -> _Decoder:
-    def read(value: Any, path: str) -> Any:
+    item = _decoder(item_hint)
+
+    def read(value: Any) -> Any:
         if not isinstance(value, list):
-            raise DecodeError(f"{path}: expected a list, found {_name(value)}")
-        item = _decoder(item_hint)
-        return tuple(item(each, f"{path}[{index}]") for index, each in enumerate(cast("list[Any]", value)))
+            raise DecodeError(f"expected a list, found {_name(value)}")
+        made: list[Any] = []
+        try:
+            for each in cast("list[Any]", value):
+                made.append(item(each))
+        except DecodeError as error:
+            raise error.below(f"[{len(made)}]") from None
+        return tuple(made)
 
     return read
 
 
 def _mapping(key_hint: type, item_hint: Any) -> _Decoder:
-    def read(value: Any, path: str) -> Any:
+    item = _decoder(item_hint)
+
+    def read(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise DecodeError(f"{path}: expected an object, found {_name(value)}")
-        item = _decoder(item_hint)
-        fields = cast("dict[str, Any]", value)
-        return {_key(key_hint, key, path): item(each, f"{path}.{key}") for key, each in fields.items()}
+            raise DecodeError(f"expected an object, found {_name(value)}")
+        made: dict[Any, Any] = {}
+        for key, each in cast("dict[str, Any]", value).items():
+            try:
+                made[_key(key_hint, key)] = item(each)
+            except DecodeError as error:
+                raise error.below(f".{key}") from None
+        return made
 
     return read
 
 
-def _key(kind: type, key: str, path: str) -> Any:
+def _key(kind: type, key: str) -> Any:
     try:
         decoded = kind(key)
     except ValueError:
         decoded = None
     if str(decoded) != key:  # int() would also take " 1", "1_0" and "٣"
-        raise DecodeError(f"{path}: {key[:40]!r} is not a key of type {kind.__name__}")
+        raise DecodeError(f"{key[:40]!r} is not a key of type {kind.__name__}")
     return decoded
 
 
 def _union(members: tuple[Any, ...]) -> _Decoder:
-    classes: dict[Any, Any] = {member.__name__: member for member in members if hasattr(member, "__dataclass_fields__")}
-    plain = [member for member in members if member not in classes.values()]
+    classes = {member.__name__: _decoder(member) for member in members if hasattr(member, "__dataclass_fields__")}
+    plain = [_decoder(member) for member in members if not hasattr(member, "__dataclass_fields__")]
+    scalars = _PLAIN.intersection(members)
 
-    def read(value: Any, path: str) -> Any:
+    def read(value: Any) -> Any:
+        if type(value) in scalars:
+            return value
         if isinstance(value, dict) and classes:
             tag = cast("dict[str, Any]", value).get("type")
             if not isinstance(tag, str) or tag not in classes:
-                raise DecodeError(f"{path}.type: unknown type {_name(tag)}")
-            return _decoder(classes[tag])(value, path)
-        return _first_that_fits(plain, value, path)
+                raise DecodeError(f"unknown type {_name(tag)}", ".type")
+            return classes[tag](value)
+        return _first_that_fits(plain, value)
 
     return read
 
 
-def _first_that_fits(hints: list[Any], value: Any, path: str) -> Any:
-    for hint in hints:
+def _first_that_fits(readers: Iterable[_Decoder], value: Any) -> Any:
+    for read in readers:
         try:
-            return _decoder(hint)(value, path)
+            return read(value)
         except DecodeError:
             continue
-    raise DecodeError(f"{path}: {_name(value)} fits none of the allowed types")
+    raise DecodeError(f"{_name(value)} fits none of the allowed types")
 
 
 def _dataclass(kind: type) -> _Decoder:
-    hints = get_type_hints(kind)
+    readers = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()}
     required = {name for name, default in _defaults(kind) if default is _MISSING}
 
-    def read(value: Any, path: str) -> Any:
+    def read(value: Any) -> Any:
         fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         if fields.get("type") != kind.__name__:
-            raise DecodeError(f"{path}: expected a {kind.__name__}, found {_name(value)}")
-        given = fields.keys() - {"type"}
-        if missing := sorted(required - given):
-            raise DecodeError(f"{path}: {kind.__name__} lacks {', '.join(missing)}")
-        if unknown := sorted(given - hints.keys()):
-            raise DecodeError(f"{path}: {kind.__name__} has no {', '.join(unknown)}")
-        return kind(**{name: _decoder(hints[name])(fields[name], f"{path}.{name}") for name in given})
+            raise DecodeError(f"expected a {kind.__name__}, found {_name(value)}")
+        made: dict[str, Any] = {}
+        for name, item in fields.items():
+            if reader := readers.get(name):
+                try:
+                    made[name] = reader(item)
+                except DecodeError as error:
+                    raise error.below(f".{name}") from None
+        if len(made) != len(fields) - 1 or not required <= made.keys():
+            raise _misshapen(kind, required, fields.keys() - {"type"}, readers.keys())
+        return kind(**made)
 
     return read
+
+
+def _misshapen(kind: type, required: Set[str], given: Set[str], known: Set[str]) -> DecodeError:
+    if missing := sorted(required - given):
+        return DecodeError(f"{kind.__name__} lacks {', '.join(missing)}")
+    return DecodeError(f"{kind.__name__} has no {', '.join(sorted(given - known))}")
 
 
 def _name(value: Any) -> str:

@@ -1,33 +1,41 @@
-"""The append-only log of a session: one writer, one `os.write` a fact, brought to disk at every milestone.
+"""The append-only log of a session: one writer, one `os.write` for facts that belong together, brought to disk at every
+milestone.
 
-The first line is a header with the format's version; each further line is one fact. A last line without its end was
-never acknowledged and is set aside; anything else that cannot be read is an error, and nothing is overwritten.
+The first line is a header with the format's version; each further line is one fact. An end without its line's end, or
+without the facts it belongs with, was never acknowledged and is set aside; anything else that cannot be read is an error,
+and nothing is overwritten. Texts of more than 65,536 characters are kept beside the log, in `blobs`.
 """
 
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self
 
-from massgen.codec import DecodeError, decode, encode
+from massgen.blobs import LARGE, MARK, MAX_FACT, Blobs, reference, taken_out
+from massgen.codec import encode
 from massgen.errors import LogError
 from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, Stopped, Voted
+from massgen.facts_file import BLOBS, FORMAT, Facts, content, parsed, read, scanned
+from massgen.file_lock import hold
 from massgen.messages import Chunk
 
-FORMAT = 1
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+__all__ = ["BURST_SECONDS", "FORMAT", "MILESTONES", "Facts", "Log", "Sink", "line", "read", "redactor"]
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 MILESTONES = (Asked, Answered, Voted, Chosen, Presented, Stopped)
 """Facts that go to disk at once (fdatasync) and are there before the run is over. All survive a crash of the process the
 moment they are recorded; these also one of the machine, milliseconds later."""
 
 BURST_SECONDS = 0.001
 """How long a milestone waits for others to go to disk with it."""
+
+PATIENCE = 0.1
+"""Seconds that a log which is locked is tried: who only asks whether a session runs holds it for a moment."""
 
 
 class Sink(Protocol):
@@ -49,9 +57,11 @@ class Log:
         self, path: Path, *, clock: Callable[[], float] = time.time, redact: Callable[[str], str] = lambda line: line
     ) -> None:
         self.path, self._clock, self._redact = path, clock, redact
+        self._blobs = Blobs(path.parent / BLOBS)
         self._fd = _open(path)
         try:
-            _lock(self._fd, path)
+            if not hold(self._fd, patience=PATIENCE):
+                raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.")
             self.facts = self._recover()
         except BaseException:
             os.close(self._fd)
@@ -60,17 +70,67 @@ class Log:
         self._disk = _Disk(self._fd)
 
     def append(self, fact: Fact) -> Recorded:
-        """Record `fact`, without its secrets. Raises `LogError` if it cannot be written; the log then ends before it."""
-        recorded = Recorded(self._seq + 1, round(self._clock(), 3), fact)
-        text = line(recorded)
-        if (safe := self._redact(text)) != text:  # nobody is told more than the log
-            recorded = _fact(safe.encode(errors="backslashreplace"), recorded.seq, self.path)
+        """Record `fact`, without its secrets. Raises `LogError` if it cannot be written, or has more than 2**26 characters;
+        the log then ends before it."""
+        return self.append_all((fact,))[0]
+
+    def append_all(self, facts: Sequence[Fact]) -> list[Recorded]:
+        """Record `facts` as `append` does; whatever happens, the log has all of them or none."""
+        at, last = round(self._clock(), 3), self._seq + len(facts)
         self._check_disk()
-        self._write(safe)
-        self._seq = recorded.seq
-        if isinstance(fact, MILESTONES):
+        lines: list[str] = []
+        made: list[Recorded] = []
+        for seq, fact in enumerate(facts, self._seq + 1):
+            text, recorded = self._line(Recorded(seq, at, fact), more=seq < last)
+            lines.append(text)
+            made.append(recorded)
+        self._write("".join(lines))
+        self._seq = last
+        if any(isinstance(fact, MILESTONES) for fact in facts):
             self._disk.sync_soon()
-        return recorded
+        return made
+
+    def _line(self, recorded: Recorded, *, more: bool) -> tuple[str, Recorded]:
+        """The line of a fact and the fact as it says: nobody is told more than the log."""
+        try:
+            fields = _fields(recorded, more=more)
+            text = _JSON.encode(fields)
+        except (ValueError, TypeError, RecursionError) as error:  # a setting that is no JSON, a number that is none
+            raise LogError(f"a fact cannot be written: {error}", where=str(self.path)) from None
+        if len(text) > LARGE or MARK in text:
+            return self._without_texts(fields, len(text), recorded.seq)
+        if (safe := self._redact(text)) != text:
+            recorded = self._as_told(safe, recorded.seq, {})
+        return safe + "\n", recorded
+
+    def _without_texts(self, fields: dict[str, Any], size: int, seq: int) -> tuple[str, Recorded]:
+        """The same for a fact with large texts, once those are on disk."""
+        if size > MAX_FACT:
+            why = f"a fact has {size:,} characters, more than the {MAX_FACT:,} that are kept"
+            raise LogError(why, where=str(self.path))
+        texts: dict[str, str] = {}
+
+        def keep(text: str) -> dict[str, Any]:
+            safe = self._redact(text)
+            instead = reference(safe)
+            texts[instead["$blob"]] = safe
+            return instead
+
+        safe = self._redact(_JSON.encode(taken_out(fields, keep)))
+        recorded = self._as_told(safe, seq, texts)
+        try:
+            for text in texts.values():
+                self._blobs.keep(text)
+        except OSError as error:
+            raise _unwritable(self._blobs.folder, error) from None
+        return safe + "\n", recorded
+
+    def _as_told(self, safe: str, seq: int, texts: Mapping[str, str]) -> Recorded:
+        try:
+            return parsed(_bytes(safe), seq, self.path, lambda name, chars: texts[name])[0]
+        except LogError as error:
+            why = f"a fact cannot be written: without the secrets in it, {error.what}"
+            raise LogError(why, where=str(self.path), fix="Choose a secret that is no word of the log's.") from None
 
     def close(self) -> None:
         """Wait until every milestone is on disk, then let go of the file. Harmless when called twice."""
@@ -92,16 +152,15 @@ class Log:
     ) -> None:
         self.close()
 
-    def _recover(self) -> list[Recorded]:
-        data = _bytes(self.path)
-        whole = data[: data.rfind(b"\n") + 1]
-        facts = _parse(whole, self.path) if whole else []
-        self._size = len(whole)
-        if torn := data[len(whole) :]:
+    def _recover(self) -> Facts:
+        data = content(self.path)
+        facts = scanned(data, self.path) if b"\n" in data else None
+        self._size = 0 if facts is None else facts.size
+        if torn := data[self._size :]:
             self._set_aside(torn)
-        if not whole:
-            self._write(json.dumps({"massgen": "session log", "format": FORMAT}))
-        return facts
+        if facts is None:
+            self._write(json.dumps({"massgen": "session log", "format": FORMAT}) + "\n")
+        return read(self.path) if facts is None else facts
 
     def _set_aside(self, torn: bytes) -> None:
         try:
@@ -112,7 +171,7 @@ class Log:
             raise _unwritable(self.path, error) from None
 
     def _write(self, text: str) -> None:
-        data = (text + "\n").encode(errors="backslashreplace")  # a lone surrogate as JSON's own \ud800
+        data = _bytes(text)
         try:
             written = os.write(self._fd, data)
             while written < len(data):  # a full disk takes a part, then refuses
@@ -152,62 +211,17 @@ class _Disk:
 
 
 def line(recorded: Recorded) -> str:
-    """A fact as one line of JSON, without the line's end."""
-    fields: dict[str, Any] = {"seq": recorded.seq, "at": recorded.at, **encode(recorded.fact)}
-    return _JSON.encode(fields)
+    """A fact as one line of JSON with all its texts, without the line's end."""
+    return _JSON.encode(_fields(recorded))
 
 
-def read(path: Path) -> list[Recorded]:
-    """The facts in the log at `path`, without opening it for writing; a torn last line is left out."""
-    data = _bytes(path)
-    return _parse(data[: data.rfind(b"\n") + 1], path)
+def _fields(recorded: Recorded, *, more: bool = False) -> dict[str, Any]:
+    first: dict[str, Any] = {"seq": recorded.seq, "at": recorded.at}
+    return {**first, **({"more": True} if more else {}), **encode(recorded.fact)}
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise LogError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
-
-
-def _parse(data: bytes, path: Path) -> list[Recorded]:
-    lines = data.split(b"\n")[:-1]  # never splitlines: text may hold other line ends
-    _check_header(lines[0] if lines else b"", path)
-    return [_fact(raw, number, path) for number, raw in enumerate(lines[1:], 1)]
-
-
-def _check_header(raw: bytes, path: Path) -> None:
-    try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError):
-        header = None
-    match header:
-        case {"massgen": "session log", "format": int(version)} if version == FORMAT:
-            return
-        case {"massgen": "session log", "format": version}:
-            raise LogError(
-                f"format {version!r} is not one this version reads (it reads {FORMAT})",
-                where=f"{path}:1",
-                fix="Open it with the massgen that wrote it, or a newer one.",
-            )
-        case _:
-            raise LogError("not a session log: the header line is missing or damaged", where=f"{path}:1")
-
-
-def _fact(raw: bytes, number: int, path: Path) -> Recorded:
-    try:
-        fields = cast("dict[str, Any]", json.loads(raw))
-        seq, at = fields.pop("seq"), fields.pop("at")
-        recorded = decode(Recorded, {"type": "Recorded", "seq": seq, "at": at, "fact": fields})
-        if recorded.seq != number:
-            raise DecodeError(f"fact {recorded.seq} stands where fact {number} belongs")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise LogError(
-            f"this line is damaged: {str(error)[:200]}",
-            where=f"{path}:{number + 1}",
-            fix="Nothing was changed. Restore the file from a copy, or cut it before this line to continue from there.",
-        ) from None
-    return recorded
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")  # a lone surrogate as JSON's own \ud800
 
 
 def _owner_only(path: str, flags: int) -> int:
@@ -220,22 +234,6 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
     except OSError as error:
         raise _unwritable(path, error) from None
-
-
-def _lock(fd: int, path: Path) -> None:
-    """Hold the log for this process; the system lets go of it when the process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(fd, 1 << 40, os.SEEK_SET)  # a byte far behind the end, so that others can still read the rest
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.") from None
 
 
 def _unwritable(path: Path, error: OSError) -> LogError:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from massgen.errors import LogError, UsageError
+from massgen.file_lock import hold
 from massgen.paths import data_dir
 
 LOG_NAME = "events.jsonl"
@@ -91,7 +92,7 @@ def create(root: Path | None = None, *, now: float | None = None) -> Path:
 def running(session: Path) -> bool:
     """Whether a process is writing the session in the folder `session`."""
     try:
-        with _alone(session):
+        with _alone(session, shared=True):
             return False
     except LogError:
         return True
@@ -117,22 +118,11 @@ def delete(session: Path, root: Path) -> None:
 
 
 @contextmanager
-def _alone(session: Path) -> Generator[None]:
-    """While no process writes the session, and none can begin to. Raises `LogError` if one does, else `OSError`."""
+def _alone(session: Path, *, shared: bool = False) -> Generator[None]:
+    """While no process writes the session, and none can begin to; `shared` with all who only want that. Raises `LogError` if
+    one does, else `OSError`."""
     path = session / LOG_NAME
     with path.open("rb") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                file.seek(1 << 40)  # the byte that the log's writer locks
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LogError(
-                "a process is writing this session", where=str(path), fix="Wait for it to end, or end it."
-            ) from None
+        if not hold(file.fileno(), shared=shared):
+            raise LogError("a process is writing this session", where=str(path), fix="Wait for it to end, or end it.")
         yield

@@ -14,12 +14,12 @@ from massgen.events import Asked, Ballot, Chosen, Fact, Member, Recorded, Spent,
 from massgen.messages import Media, Message, Text, ToolCall, ToolResult
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
+numbers = st.floats(allow_nan=False, allow_infinity=False)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text,
+    st.none() | st.booleans() | st.integers() | numbers | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=8,
 )
-numbers = st.floats(allow_nan=False, allow_infinity=False)
 ballots = st.dictionaries(text, st.lists(st.integers(), max_size=3).map(tuple), max_size=3)
 messages = st.builds(
     Message,
@@ -51,6 +51,7 @@ def facts_of(kind: type) -> st.SearchStrategy[Any]:
         return SPECIAL[kind]
     known: dict[Any, st.SearchStrategy[Any]] = {Message: messages, Ballot: ballots, str: text, float: numbers}
     known[float | None] = st.none() | numbers
+    known[Mapping[str, Any]] = st.dictionaries(text, plain, max_size=3)
     hints = get_type_hints(kind)
     fields = {name: known[hint] if hint in known else st.from_type(hint) for name, hint in hints.items()}
     return st.builds(kind, **fields)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -16,8 +17,10 @@ import pytest
 
 from massgen.errors import Exit, LogError
 from massgen.events import Asked, Chosen, Fact, Member, Recorded, Reprompted, Said, Stopped, TurnBegan
+from massgen.file_lock import hold
 from massgen.log import Log, line, read, redactor
 from massgen.messages import Message, Text
+from massgen.sessions import running
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1.jsonl"
 ASKED = Asked("Why is the sky blue?", (Member("a", "scripted", "m"),))
@@ -110,6 +113,24 @@ def test_a_slow_disk_holds_nobody_up_and_what_waits_for_it_is_served_together(
         gate.set()
     assert len(sizes) == 2
     assert sizes[-1] == path.stat().st_size
+
+
+def test_facts_that_belong_together_go_in_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, sizes = os.write, list[int]()
+
+    def counted(fd: int, data: bytes) -> int:
+        sizes.append(whole(fd, data))
+        return sizes[-1]
+
+    with Log(path) as log:
+        monkeypatch.setattr(os, "write", counted)
+        assert log.append_all([]) == []
+        written = log.append_all([ASKED, TALK, TALK])
+        assert len([size for size in sizes if size]) == 1
+        written += [log.append(TALK)]
+    assert [each.seq for each in written] == [1, 2, 3, 4]
+    assert len({each.at for each in written[:3]}) == 1
+    assert read(path) == written
 
 
 def test_a_log_may_be_closed_twice(path: Path) -> None:
@@ -208,18 +229,40 @@ DAMAGE = {
     "out of order": b'{"seq":3,"at":1,"type":"Stopped","why":"timeout"}',
     "seq is true": b'{"seq":true,"at":1,"type":"Stopped","why":"timeout"}',
     "unknown fact": b'{"seq":2,"at":1,"type":"Sang"}',
-    "unknown why": b'{"seq":2,"at":1,"type":"Stopped","why":"bored"}',
+    "nuls within": b'{"seq":2,"at":1,"type":"Stopped","why":"time\0\0\0\0"}',
+    "half a character": b'{"seq":2,"at":1,"type":"Stopped","why":"time\xc3"}',
+    "more than its own": b'{"seq":2,"at":1,"type":"Stopped","why":"timeout"}{"seq":3}x',
+    "not a number": b'{"seq":2,"at":NaN,"type":"Stopped","why":"timeout"}',
+    "without end": b'{"seq":2,"at":1e999,"type":"Stopped","why":"timeout"}',
+    "beyond every number": b'{"seq":2,"at":' + b"1" * 400 + b'e0,"type":"Stopped","why":"timeout"}',
     "brackets": b"[" * 100_000,
 }
+HIDDEN = {
+    "unknown why": b'{"seq":2,"at":1,"type":"Stopped","why":"bored"}',
+    "cut and closed": b'{"seq":2,"at":1,"type":"Stopped","why":}',
+    "two in one": b'{"seq":2,"at":1,"type":"Stopped","why":"timeout"}{"seq":3,"at":1,"type":"Stopped"}',
+    "two types": b'{"seq":2,"at":1,"type":"Stopped","type":"VotingOpened","why":"all answered"}',
+    "two numbers": b'{"seq":2,"at":1,"type":"Stopped","why":"timeout","seq":3}',
+    "a line end": b'{"seq":2,"at":1,"type":"Stopped","why":"time\x0bout"}',
+    "not a number within": b'{"seq":2,"at":1,"type":"Asked","question":"","roster":[],"config":{"x":[NaN]}}',
+    "without end within": b'{"seq":2,"at":1,"type":"Asked","question":"","roster":[],"config":{"x":-1e999}}',
+    "a time beyond every number": b'{"seq":2,"at":' + b"1" * 400 + b',"type":"Stopped","why":"timeout"}',
+}
+"""Damage within a line that looks as it should: it is found when the fact is looked at."""
+
+
+def damaged(path: Path, line_: bytes) -> bytes:
+    """Puts `line_` in the place of the second fact of three, and a torn one behind them."""
+    write(path, ASKED, TurnBegan("a", "solo"), TALK)
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = line_
+    path.write_bytes(b"\n".join(lines) + b"torn")
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_in_the_middle_is_an_error_with_file_and_line_and_nothing_is_changed(path: Path, damage: str) -> None:
-    write(path, ASKED, TurnBegan("a", "solo"), TALK)
-    lines = path.read_bytes().split(b"\n")
-    lines[2] = DAMAGE[damage]
-    path.write_bytes(b"\n".join(lines) + b"torn")
-    before = path.read_bytes()
+    before = damaged(path, DAMAGE[damage])
     for look in (read, Log):
         with pytest.raises(LogError, match=r"events\.jsonl:3: this line is damaged") as error:
             look(path)
@@ -227,6 +270,22 @@ def test_damage_in_the_middle_is_an_error_with_file_and_line_and_nothing_is_chan
         assert error.value.exit_code == Exit.USAGE
     assert path.read_bytes() == before
     assert [*path.parent.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("damage", HIDDEN)
+def test_damage_within_a_fact_is_an_error_for_whoever_looks_at_it_and_for_nobody_else(path: Path, damage: str) -> None:
+    before = damaged(path, HIDDEN[damage])
+    facts = read(path)
+    assert [facts[0].fact, facts[-1].fact, *(each.fact for each in facts.of(Asked, start=2))] == [ASKED, TALK]
+    for look in (lambda: facts[1], lambda: [*facts], lambda: facts[:2], lambda: facts == read(path)):
+        with pytest.raises(LogError, match=r"events\.jsonl:3: this line is damaged") as error:
+            look()
+        assert len(str(error.value)) < 700
+    assert path.read_bytes() == before
+    with Log(path) as log:
+        added = log.append(ASKED)
+    assert path.read_bytes().startswith(before.removesuffix(b"torn"))
+    assert read(path)[3] == added
 
 
 @pytest.mark.parametrize(
@@ -270,6 +329,43 @@ def test_a_second_writer_is_refused_and_the_first_goes_on(path: Path) -> None:
         log.append(ASKED)
     assert len(read(path)) == 1
     write(path, TALK)
+
+
+def test_a_writer_waits_for_whoever_only_asks_whether_the_session_runs(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, ASKED)
+    asking = path.open("rb")
+    assert hold(asking.fileno(), shared=True)
+
+    def nap(seconds: float) -> None:
+        asking.close()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    write(path, TALK)
+    assert asking.closed
+    assert len(read(path)) == 2
+
+
+def test_a_writer_waits_a_tenth_of_a_second_and_no_longer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    clock = iter(range(10**6))
+    monkeypatch.setattr(time, "sleep", naps.append)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) / 100)
+    with Log(path), pytest.raises(LogError, match="another process is writing this session"):
+        Log(path)
+    assert 5 < len(naps) <= 10
+
+
+def test_all_who_only_ask_may_ask_at_once(path: Path) -> None:
+    write(path, ASKED)
+    with path.open("rb") as one, path.open("rb") as other:
+        assert hold(one.fileno(), shared=True)
+        assert hold(other.fileno(), shared=True)
+        assert not running(path.parent)
+        assert not hold(other.fileno())
+    with Log(path):
+        assert running(path.parent)
 
 
 def test_a_log_that_is_not_there_cannot_be_read(path: Path) -> None:

@@ -1,0 +1,35 @@
+"""The lock on a session's log: one process writes it. The system lets go of it when that process ends, however it ends."""
+
+import sys
+import time
+
+PAUSE = 0.005
+"""Seconds between two attempts."""
+
+
+def hold(fd: int, *, shared: bool = False, patience: float = 0.0) -> bool:
+    """Whether the open file `fd` is locked now, after trying for `patience` seconds: against every other process, or where
+    `shared` against those that want it for themselves alone. Closing the file ends it."""
+    until = time.monotonic() + patience
+    while not _try(fd, shared=shared):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(PAUSE)
+    return True
+
+
+def _try(fd: int, *, shared: bool) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+            import os
+
+            os.lseek(fd, 1 << 40, os.SEEK_SET)  # a byte far behind the end, so that others can still read the rest
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
