@@ -93,62 +93,63 @@ class _Mode:
                 return
 
     async def _obey(self, text: str) -> bool:
-        """Whether the mode goes on."""
+        """Whether the mode goes on. Raises `MassgenError` if an answer cannot be told: the next one could not either."""
+        result = None
         try:
             match parse(text):
                 case Command("quit"):
                     return False
+                case Command("retry"):
+                    result = await self._retry()
                 case Command(name, argument):
-                    await self._command(name, argument)
+                    self._command(name, argument)
                 case question if question:
-                    await self._ask(question)
+                    result = await self._ask(question)
                 case _:
                     pass
         except (MassgenError, click.ClickException) as error:
             _warn(error.format_message() if isinstance(error, click.ClickException) else str(error))
+        if result:
+            self._show(result)
         return True
 
-    async def _command(self, name: str, argument: str) -> None:
-        conversation = self.conversation
+    def _command(self, name: str, argument: str) -> None:
         match name:
-            case "retry":
-                await self._retry()
             case "status":
-                tell(told.status(conversation))
+                tell(told.status(self.conversation))
             case "sessions":
                 tell(safe(told.latest(self._root, _warn)))
             case "export":
                 self._export(argument)
             case "config":
-                tell(safe(told.settings(conversation.loaded)))
+                tell(safe(told.settings(self.conversation.loaded)))
             case _:
                 tell(usage())
 
-    async def _ask(self, question: str) -> None:
+    async def _ask(self, question: str) -> "Result | None":
         before, self.unasked = self.conversation.state.seq, question
         try:
-            await self._turn(lambda sinks: self.conversation.ask(question, context=self.context, sinks=sinks))
+            return await self._turn(lambda sinks: self.conversation.ask(question, context=self.context, sinks=sinks))
         finally:
             if self.conversation.state.seq != before:
                 self.unasked, self.context = "", ()
 
-    async def _retry(self) -> None:
+    async def _retry(self) -> "Result | None":
         if self.unasked:
-            await self._ask(self.unasked)
-        elif self.conversation.state.unfinished:
-            await self._turn(lambda sinks: self.conversation.finish(sinks=sinks))
-        else:
-            raise UsageError("there is nothing to retry: the last question has its answer")
+            return await self._ask(self.unasked)
+        if self.conversation.state.unfinished:
+            return await self._turn(lambda sinks: self.conversation.finish(sinks=sinks))
+        raise UsageError("there is nothing to retry: the last question has its answer")
 
-    async def _turn(self, begin: "Callable[[Sinks], Coroutine[Any, Any, Result]]") -> None:
+    async def _turn(self, begin: "Callable[[Sinks], Coroutine[Any, Any, Result]]") -> "Result | None":
+        """What came of it; nothing if it was interrupted."""
         try:
             with unheard(sys.stdin), ExitStack() as stack:
-                result = await self._alone(begin(lambda folder: [stack.enter_context(self.open_display(folder))]))
+                return await self._alone(begin(lambda folder: [stack.enter_context(self.open_display(folder))]))
         except Interrupted:
             if not self.ended:
                 _warn("interrupted; /retry goes on with the question, or ask another")
-        else:
-            self._show(result)
+            return None
 
     def _show(self, result: "Result") -> None:
         for note in result.notes:
