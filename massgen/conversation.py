@@ -17,13 +17,13 @@ from massgen.config import Config, OrchestratorConfig
 from massgen.continuing import template, window
 from massgen.coordination import Rules
 from massgen.errors import Exit, LogError, UsageError
-from massgen.events import Asked, Member, Resumed
+from massgen.events import Asked, Member, Recorded, Resumed
 from massgen.limits import keeping
 from massgen.loading import Loaded, environment
 from massgen.log import Log, Sink, read, redactor
 from massgen.messages import Media
 from massgen.orchestrator import Orchestrator, Times
-from massgen.resuming import Facts, last_run, standing
+from massgen.resuming import last_run, standing
 from massgen.state import State
 from massgen.team import Progress, Team, build, quiet
 
@@ -147,7 +147,7 @@ class Conversation:
         return await self._perform(resumed, self._log, self.folder, followers)
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> Sequence[Recorded]:
         """Those that the session held when it was opened."""
         return self._log.facts if self._log else []
 

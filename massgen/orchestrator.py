@@ -107,7 +107,7 @@ class Orchestrator:
 
     def record(self, *facts: Fact) -> None:
         """Append `facts`, of which a crash leaves all or none; fold them, tell the sinks."""
-        for recorded in [self.log.append(fact) for fact in facts]:
+        for recorded in self.log.append_all(facts):
             self.state = apply(self.state, recorded)
             remember(self._memories, recorded.fact, self._texts)
             self._changed.set()

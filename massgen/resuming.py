@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeAlias, TypeVar, cast
 
 from massgen.events import (
@@ -25,11 +26,11 @@ from massgen.events import (
     Voted,
     VotingOpened,
 )
+from massgen.log import Facts
 from massgen.messages import Message
 from massgen.state import State, fold
 
 T = TypeVar("T")
-Facts: TypeAlias = Sequence[Recorded]
 
 _EARLIER = (Asked, Resumed, Summarised, Presented)
 """What is needed of the questions before the last."""
@@ -38,13 +39,13 @@ _FOLDED = (*_EARLIER, Answered, Chosen, Evaluated, Informed, Spent, Stopped, Tur
 
 def standing(facts: Facts) -> State:
     """The fold of `facts`, by no more of them than it takes: of a long session, few."""
-    return fold(facts)
+    last = max(0, facts.last(Asked))
+    return fold(chain(facts.of(*_EARLIER, stop=last), facts.of(*_FOLDED, start=last)))
 
 
 def last_run(facts: Facts) -> Sequence[Recorded]:
     """Those of the last question."""
-    start = max((place for place, each in enumerate(facts) if isinstance(each.fact, Asked)), default=0)
-    return facts[start:]
+    return facts[max(0, facts.last(Asked)) :]
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ def memories(state: State, facts: Facts) -> dict[str, Memory]:
     """Those of the turns that are open in `state`, or were when it was interrupted."""
     turns = {seat.turn or seat.suspended or 0 for seat in state.seats.values()} - {0}
     found: dict[str, Memory] = {}
-    for recorded in facts[min(turns) - 1 :] if turns else ():
+    for recorded in facts.of(TurnBegan, Informed, Said, Reprompted, start=min(turns) - 1) if turns else ():
         match recorded.fact:
             case TurnBegan() if recorded.seq in turns:
                 remember(found, recorded.fact, lambda ballot: _texts(ballot, facts))

@@ -425,7 +425,7 @@ def cut_after(path: Path, kind: str, number: int = 1) -> None:
 
 def test_a_reply_that_was_recorded_before_the_process_died_is_not_paid_for_again(path: Path) -> None:
     Stage(path, agents(actors((), ()))).run()
-    cut_after(path, "Said")
+    cut_after(path, "Spent")
     before = read(path)
     cast = actors((), ())
     state = Stage(path, agents(cast)).run()

@@ -113,6 +113,14 @@ def test_every_run_ends_and_the_oracle_agrees_with_its_log(scene: Scene) -> None
         assert all(actor.unfinished == 0 for actor in cast.values()), "a model call leaked"
 
 
+def acknowledged(data: bytes) -> bytes:
+    """The whole lines of a log, without those whose facts belong with some that are missing."""
+    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    while lines and b'"more":true,' in lines[-1]:
+        lines.pop()
+    return b"".join(lines)
+
+
 @QUICK
 @given(scenes, st.floats(0, 1, exclude_max=True))
 def test_a_log_cut_anywhere_resumes_to_a_verdict(scene: Scene, where: float) -> None:
@@ -124,8 +132,7 @@ def test_a_log_cut_anywhere_resumes_to_a_verdict(scene: Scene, where: float) -> 
         stage.path.write_bytes(whole[:cut])
         scene.stage(name)[0].run()
         check(stage.path, scene.limits)
-        kept = whole[: whole[:cut].rfind(b"\n") + 1]
-        assert stage.path.read_bytes().startswith(kept), "what was recorded stays"
+        assert stage.path.read_bytes().startswith(acknowledged(whole[:cut])), "what was recorded stays"
 
 
 @pytest.mark.parametrize("revises", [False, True])
@@ -144,7 +151,7 @@ def test_a_log_cut_in_and_between_all_lines_resumes_to_a_verdict_and_costs_nobod
             stage.path.with_suffix(".torn").unlink(missing_ok=True)
             state = scene.stage(name)[0].run()
             check(stage.path, scene.limits)
-            torn = whole[:cut].rsplit(b"\n", 1)[-1]
+            torn = whole[len(acknowledged(whole[:cut])) : cut]
             assert not torn or stage.path.with_suffix(".torn").read_bytes() == torn
             assert state.stopped == Stopped("answered")
             assert not any(seat.left for seat in state.seats.values())

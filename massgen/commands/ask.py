@@ -217,8 +217,8 @@ class _Asking:
 
         if not self.options.as_json:
             return render(result, question, self.options.form or "text")
-        facts = read(result.session / LOG_NAME) if is_file(self.options.output) else []
-        return "\n".join(line(fact) for fact in facts)
+        lines = map(line, read(result.session / LOG_NAME)) if is_file(self.options.output) else ()
+        return "\n".join(lines)
 
 
 _EMBEDDED = (
