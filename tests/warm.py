@@ -1,0 +1,114 @@
+"""The command `massgen` as processes that can be ended anywhere: each is forked from one that has loaded the libraries once.
+
+`python -m tests.warm` reads orders from stdin, a line of JSON each, and answers each with the process's id and, when that has
+ended, with how. The process is reaped at the next order, so that its id is nobody else's for as long as it may be killed.
+"""
+
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Never
+
+LOADED = (
+    "aiohttp", "massgen.app", "massgen.cli", "massgen.commands.ask", "massgen.commands.replay", "massgen.commands.verify",
+    "massgen.continuing", "massgen.conversation", "massgen.importing", "massgen.limits", "massgen.quick", "massgen.report",
+    "massgen.session_digest", "massgen.session_index", "massgen.verifying",
+)  # fmt: skip
+LONGEST = 15
+"""Seconds after which a process is ended in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to run in `folder`, where its `out` and `err` are kept, and where it shall end."""
+
+    folder: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    size: int = 0
+    """The kernel ends it when it writes beyond so many bytes in any file; 0: never. What fits is written before."""
+    cpu: float = 0.0
+    """The kernel ends it after so many seconds of CPU; 0: never."""
+
+
+@dataclass(slots=True)
+class Warm:
+    """The process that forks; one command at a time."""
+
+    process: "subprocess.Popen[str]"
+
+    def begin(self, order: Order) -> int:
+        """Start a command; its process id."""
+        assert self.process.stdin
+        print(json.dumps(asdict(order)), file=self.process.stdin, flush=True)
+        return self._number()
+
+    def end(self) -> int:
+        """Wait for it; its exit code, or the signal that ended it as a negative number."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self.process.stdout
+        return int(self.process.stdout.readline())
+
+
+@contextmanager
+def warm() -> Generator[Warm]:
+    """The libraries, loaded; what is running when the block ends is killed."""
+    program = [sys.executable, "-m", "tests.warm"]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(program, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Warm(process)
+
+
+def _serve() -> None:
+    for name in LOADED:
+        importlib.import_module(name)
+    gc.disable()
+    gc.freeze()
+    child = 0
+    for line in sys.stdin:
+        if child:
+            os.waitpid(child, 0)
+        if not (child := os.fork()):
+            _live(Order(**json.loads(line)))
+        print(child, flush=True)
+        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert ended
+        print(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status, flush=True)
+
+
+def _live(order: Order) -> Never:
+    """The rest of a forked process's life."""
+    from massgen.cli import run
+
+    os.chdir(order.folder)
+    os.environ.update(order.environment)
+    for number, (name, flags) in enumerate([(os.devnull, os.O_RDONLY), ("out", _NEW), ("err", _NEW)]):
+        os.dup2(os.open(name, flags, 0o600), number)
+    signal.alarm(LONGEST)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if order.cpu:
+        signal.setitimer(signal.ITIMER_PROF, order.cpu)  # nobody handles SIGPROF, which then ends the process
+    if order.size:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order.size, order.size))
+    code = run([*order.arguments])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+if __name__ == "__main__":
+    _serve()
