@@ -9,6 +9,8 @@ from typing import Any, cast
 
 MAX_BYTES = 16_000_000
 """Of a file; a larger one is left out."""
+MAX_YAML = 1_000_000
+"""Of a file of YAML, which takes a second a megabyte."""
 MAX_ENTRIES = 10_000
 """Of a folder; the rest is left out."""
 MAX_NOTES = 50
@@ -16,7 +18,7 @@ MAX_NOTES = 50
 
 @dataclass(slots=True)
 class Source:
-    """The folder `root`; `notes` says what was left out of it, and why."""
+    """The folder or the file `root`; `notes` says what was left out of it, and why."""
 
     root: Path
     notes: list[str] = field(default_factory=list[str])
@@ -43,10 +45,10 @@ class Source:
             self.note(path, f"more than {MAX_ENTRIES:,} entries; the rest is left out")
         return [each for each in names[:MAX_ENTRIES] if (path / each).is_dir() and self._inside(path / each)]
 
-    def text(self, path: Path) -> str | None:
+    def text(self, path: Path, limit: int = 0) -> str | None:
         """What is in the file; None if there is none, or none that can be read, which is noted. Bytes that are not UTF-8
         become U+FFFD."""
-        data = self._bytes(path)
+        data = self._bytes(path, limit or MAX_BYTES)
         if data is None:
             return None
         try:
@@ -69,7 +71,7 @@ class Source:
         import yaml
 
         untyped: Any = yaml
-        text = self.text(path)
+        text = self.text(path, MAX_YAML)
         if text is None:
             return {}
         try:
@@ -100,7 +102,7 @@ class Source:
             self.note(path, "damaged: it holds no object")
         return {}
 
-    def _bytes(self, path: Path) -> bytes | None:
+    def _bytes(self, path: Path, limit: int) -> bytes | None:
         try:
             if not self._inside(path):
                 return None
@@ -109,15 +111,15 @@ class Source:
                 self.note(path, "not a file; left out")
                 return None
             with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(limit + 1)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             self.note(path, f"cannot be read: {getattr(error, 'strerror', None) or error}")
             return None
-        if len(data) <= MAX_BYTES:
+        if len(data) <= limit:
             return data
-        self.note(path, f"larger than {MAX_BYTES // 1_000_000} MB; left out")
+        self.note(path, f"larger than {limit // 1_000_000} MB; left out")
         return None
 
     def _inside(self, path: Path) -> bool:
@@ -128,4 +130,4 @@ class Source:
         return inside
 
     def _name(self, path: Path) -> str:
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) and path != self.root else str(path)
+        return str(path.relative_to(self.root.parent)) if path.is_relative_to(self.root) else str(path)

@@ -18,6 +18,7 @@ from massgen.import_turns import UNKNOWN, Given, Turn
 from massgen.streams import line
 
 MAX_TURNS = 1_000
+_BEGUN = re.compile(r"(?:session|log)_(\d{8}_\d{6}(?:_\d{1,6})?)")
 _PART = re.compile(r"(turn|attempt)_(\d{1,6})")
 _BLOCK = re.compile(r"^={80}\nTURN (\d{1,6})\b[^\n]*\n={80}\n", re.MULTILINE)
 _FIELDS = re.compile(
@@ -66,17 +67,23 @@ def _folder(path: Path) -> Layout | None:
 
 
 def _latest(path: Path) -> Layout | None:
-    """Of those in `.massgen`, or in one of its folders, which are named by the time they were made."""
+    """Of those in `.massgen`, or in one of its folders. Most are named by the time they were begun at."""
     for folder in (path / "sessions", path / "massgen_logs", path):
         try:
-            names = sorted(os.listdir(folder), reverse=True)
+            names = os.listdir(folder)
         except OSError:
             continue
-        found = [each for each in names if re.match(r"(session|log)_\d{8}_\d{6}", each)]
-        known = [made for each in found if (made := _folder(folder / each))]
+        own = folder != path or path.name in ("sessions", "massgen_logs")
+        found = [folder / each for each in names if own or _BEGUN.match(each)]
+        known = sorted((made for each in found if (made := _folder(each))), key=_begun)
         if known:
-            return Layout(known[0].kind, known[0].root, len(known) - 1)
+            return Layout(known[-1].kind, known[-1].root, len(known) - 1)
     return None
+
+
+def _begun(made: Layout) -> tuple[float, str]:
+    named = _BEGUN.match(made.root.name)
+    return (time_of(named[1]) if named else 0.0) or made.root.stat().st_mtime, made.root.name
 
 
 # --- what both kinds hold ---------------------------------------------------------------------------------------------

@@ -54,11 +54,17 @@ def imported(path: Path, root: Path | None = None) -> Imported:
     if found := layout(path):
         source = Source(found.root)
         if found.others:
-            source.note(found.root, f"it is the latest of {found.others + 1}; name another by its own folder")
+            source.note(found.root, f"the last begun of {found.others + 1}; name another by its own folder")
         return _made(source, session if found.kind == "session" else logs, root)
-    if (path / LOG_NAME).is_file():
+    if os.path.isfile(path / LOG_NAME):
         read(path / LOG_NAME)  # raises what is wrong with it
-    raise UsageError(
+    raise _none(path)
+
+
+def _none(path: Path) -> UsageError:
+    if os.path.isdir(path) and (inside := sessions.ids(path)):
+        return UsageError(f"it holds {len(inside)} sessions", where=str(path), fix=f"Name one, or all: {path / '*'}")
+    return UsageError(
         "there is no session",
         where=str(path),
         fix="Name a session's folder, what `massgen sessions export --format json` wrote, or a folder of the public MassGen.",
@@ -71,9 +77,9 @@ def foreign(path: Path) -> bool:
 
 
 def _beginning(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would wait
-        return b""
     try:
+        if not path.is_file():  # a pipe would wait
+            return b""
         with path.open("rb") as file:
             return file.read(BEGINNING)
     except OSError:
@@ -103,9 +109,9 @@ def _copied(source: Path, root: Path) -> Imported:
     data = data[: data.rfind(b"\n") + 1]
     digest = hashlib.sha256(data).hexdigest()
     if source.parent.resolve() == root.resolve():
-        return Imported(root / source.name, (KNOWN,))
+        return Imported(root / source.name, (f"{source.name}: {KNOWN}",))
     if known := _same(root, source.name, data) or _from(root, digest):
-        return Imported(known, (KNOWN,))
+        return Imported(known, (f"{source.name}: {KNOWN}",))
     notes = Source(source)
     with _folder(root, source.name, recorded) as folder:
         if folder.name != source.name and _ID.fullmatch(source.name):
@@ -167,7 +173,7 @@ def _made(source: Source, turns: Callable[[Source], list[Turn]], root: Path) -> 
         )
     digest = _digest(source.root.name, recorded)
     if known := _from(root, digest):
-        return Imported(known, (KNOWN, *source.told))
+        return Imported(known, (f"{source.root.name}: {KNOWN}", *source.told))
     with _folder(root, "", recorded) as folder:
         _publish(folder, digest, lambda draft: _record(draft, recorded))
     return Imported(folder, source.told)

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+SESSION = "session_20251029_120000"
+LOG = "log_20251103_143022_500000"
 RULE = "=" * 80
 
 
@@ -18,7 +20,7 @@ class Session:
     path: Path
 
     @classmethod
-    def new(cls, base: Path, session: str = "session_20251029_120000") -> "Session":
+    def new(cls, base: Path, session: str = SESSION) -> "Session":
         path = base / ".massgen" / "sessions" / session
         path.mkdir(parents=True)
         return cls(path)
@@ -78,7 +80,7 @@ class Logs:
     path: Path
 
     @classmethod
-    def new(cls, base: Path, *parts: str, log: str = "log_20251103_143022_500000") -> "Logs":
+    def new(cls, base: Path, *parts: str, log: str = LOG) -> "Logs":
         path = base.joinpath(".massgen", "massgen_logs", log, *parts)
         path.mkdir(parents=True)
         return cls(path)

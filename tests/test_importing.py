@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
 import time
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from massgen.importing import KNOWN, Imported, foreign, imported
 from massgen.log import read
 from massgen.state import State, fold
 from tests.facts import Run, troubled, whole
-from tests.public_sessions import Logs, Session
+from tests.public_sessions import LOG, SESSION, Logs, Session
 from tests.test_session_index import HEADER, IDS, written
 from tests.test_sessions_command import Output, kept, told
 
@@ -106,7 +107,7 @@ def test_a_conversation_is_imported_with_its_questions_answers_and_times(tmp_pat
         ("What is 2 + 2?", "4", "agent_b")
     ]
     assert made.folder.name.startswith("20251029-120005-")
-    assert made.notes == (f"{session.path}: files that agents made (workspace) are left out",)
+    assert made.notes == (f"{session.path.name}: files that agents made (workspace) are left out",)
     is_taken(made, capsys)
     assert run(["verify", made.folder.name]) == Exit.ANSWER
 
@@ -146,8 +147,8 @@ def test_of_a_turn_with_damaged_metadata_the_summary_tells_the_question(cut: int
     assert [each.question for each in of(Asked, made) if isinstance(each, Asked)] == ["What is\nthis?", "And this?"]
     assert [each.agent for each in of(Presented, made) if isinstance(each, Presented)] == ["agent_c", "agent_a"]
     assert recorded(made)[0].at == 1761739205.25
-    assert any(note.startswith("turn_1/metadata.json: damaged: ") for note in made.notes)
-    assert "turn_1/metadata.json: the question is taken from SESSION_SUMMARY.txt instead" in made.notes
+    assert any(note.startswith(f"{SESSION}/turn_1/metadata.json: damaged: ") for note in made.notes)
+    assert f"{SESSION}/turn_1/metadata.json: the question is taken from SESSION_SUMMARY.txt instead" in made.notes
 
 
 def test_a_damaged_cancelled_turn_is_still_one(tmp_path: Path) -> None:
@@ -170,11 +171,11 @@ def test_what_is_missing_is_told_and_the_rest_imported(tmp_path: Path, capsys: O
     assert [each.question for each in facts(made) if isinstance(each, Asked)] == ["One?", "Three?"]
     assert facts(made)[-1] == Stopped("no answer")
     for note in (
-        "turn_2: missing",
-        "turn_4: missing",
-        "turn_3/answer.txt: no answer; the question is kept without one",
-        "turn_5/metadata.json: damaged: it holds no object",
-        "turn_5: its question is told nowhere; the turn is left out",
+        f"{SESSION}/turn_2: missing",
+        f"{SESSION}/turn_4: missing",
+        f"{SESSION}/turn_3/answer.txt: no answer; the question is kept without one",
+        f"{SESSION}/turn_5/metadata.json: damaged: it holds no object",
+        f"{SESSION}/turn_5: its question is told nowhere; the turn is left out",
     ):
         assert note in made.notes
     is_taken(made, capsys, code=Exit.NO_ANSWER)
@@ -185,7 +186,7 @@ def test_an_answer_that_is_not_utf8_is_imported_as_far_as_it_is(tmp_path: Path) 
     (session.turn(1, "Ou?", "") / "answer.txt").write_bytes("À Göttingen".encode("cp1252"))
     made = imported(session.path)
     assert of(Presented, made) == [Presented("agent_a", None, "\ufffd G\ufffdttingen")]
-    assert "turn_1/answer.txt: not all of it is UTF-8; what is not is shown as \ufffd" in made.notes
+    assert f"{SESSION}/turn_1/answer.txt: not all of it is UTF-8; what is not is shown as \ufffd" in made.notes
 
 
 def test_what_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +196,15 @@ def test_what_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(import_files, "MAX_BYTES", 1_000_000)
     made = imported(session.path)
     assert of(Presented, made) == [Presented("agent_a", None, "y")]
-    assert "turn_1/answer.txt: larger than 1 MB; left out" in made.notes
+    assert f"{SESSION}/turn_1/answer.txt: larger than 1 MB; left out" in made.notes
+
+
+def test_a_description_that_would_take_long_is_left_out(tmp_path: Path) -> None:
+    logs = logs_of_two(tmp_path, "turn_1")
+    (logs.path / "execution_metadata.yaml").write_text("#" * 1_000_001)
+    made = imported(logs.root)
+    assert made.notes == (f"{LOG}/turn_1/execution_metadata.yaml: larger than 1 MB; left out",)
+    assert [each.question for each in facts(made) if isinstance(each, Asked)] == ["Who was Noether?"]
 
 
 def test_turns_beyond_the_limit_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +214,7 @@ def test_turns_beyond_the_limit_are_left_out(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(import_layouts, "MAX_TURNS", 3)
     made = imported(session.path)
     assert len(of(Asked, made)) == 3
-    assert f"{session.path}: 4 turns; those after the first 3 are left out" in made.notes
+    assert f"{session.path.name}: 4 turns; those after the first 3 are left out" in made.notes
 
 
 def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
@@ -220,8 +229,27 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     (session.turn(4, "Four?", None) / "answer.txt").symlink_to("/no/such/file")
     made = imported(session.path)
     assert [each.content for each in facts(made) if isinstance(each, Presented)] == ["1", "1"]
-    assert "turn_3/answer.txt: a link that leads out of the folder; left out" in made.notes
+    assert f"{SESSION}/turn_3/answer.txt: a link that leads out of the folder; left out" in made.notes
     assert "launch codes" not in (made.folder / sessions.LOG_NAME).read_text()
+
+
+def test_links_to_themselves_are_told(tmp_path: Path) -> None:
+    session = Session.new(tmp_path)
+    link = session.turn(1, "One?", None) / "answer.txt"
+    link.symlink_to(link.name)
+    made = imported(session.path)
+    assert any("turn_1/answer.txt: cannot be read: " in note for note in made.notes)
+    assert import_files.Source(tmp_path).changed(tmp_path / "nothing") == 0.0
+
+
+def test_a_session_without_a_summary_is_one(tmp_path: Path) -> None:
+    session = Session.new(tmp_path)
+    session.turn(1, "One?", "1")
+    (session.path / "SESSION_SUMMARY.txt").unlink()
+    (session.path / "winning_agents_history.json").write_text('[1, {"agent_id": 5, "turn": 1}]')
+    assert of(Presented, imported(session.path)) == [Presented("agent_a", None, "1")]
+    (session.path / "winning_agents_history.json").unlink()
+    assert imported(session.path).notes[0].endswith(KNOWN)
 
 
 def test_pipes_and_folders_are_no_files(tmp_path: Path) -> None:
@@ -229,7 +257,10 @@ def test_pipes_and_folders_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(session.turn(1, "One?", None) / "answer.txt")
     (session.turn(2, "Two?", None) / "answer.txt").mkdir()
     made = imported(session.path)
-    assert {"turn_1/answer.txt: not a file; left out", "turn_2/answer.txt: not a file; left out"} <= {*made.notes}
+    assert {
+        f"{SESSION}/turn_1/answer.txt: not a file; left out",
+        f"{SESSION}/turn_2/answer.txt: not a file; left out",
+    } <= {*made.notes}
 
 
 @pytest.mark.parametrize("agent", ["../../etc", "..", "", "a\\b", "/", "\x1b[2J"])
@@ -322,7 +353,7 @@ def test_the_last_attempt_counts(tmp_path: Path) -> None:
     last.final("agent_a", "Right.")
     made = imported(first.root)
     assert of(Presented, made) == [Presented("agent_a", None, "Right.")]
-    assert made.notes == ("turn_1: of its 2 attempts the last is taken; the others were sent back",)
+    assert made.notes == (f"{LOG}/turn_1: of its 2 attempts the last is taken; the others were sent back",)
 
 
 def test_votes_without_labels_and_for_nobody(tmp_path: Path) -> None:
@@ -334,7 +365,7 @@ def test_votes_without_labels_and_for_nobody(tmp_path: Path) -> None:
     (logs.vote("agent_b", AT.format(34), "agent_c")).write_text('{"reason": "none"}')
     made = imported(logs.root)
     assert [(each.agent, each.choice) for each in facts(made) if isinstance(each, Voted)] == [("agent_b", 3)]
-    assert made.notes == (f"{logs.root}: agent_b voted for agent_c, of whom there was no answer; left out",)
+    assert made.notes == (f"{logs.root.name}: agent_b voted for agent_c, of whom there was no answer; left out",)
     assert of(Asked, made) == [Asked("Why?", (Member("agent_a", "unknown", ""), Member("agent_b", "unknown", "")))]
 
 
@@ -356,7 +387,7 @@ def test_a_final_answer_without_any_other_is_one(tmp_path: Path, capsys: Output)
     made = imported(logs.root)
     assert of(Presented, made) == [Presented("b", None, "Because.")]
     assert recorded(made)[0].at == 1762180222.5
-    assert made.notes[0].startswith("turn_1/attempt_1/execution_metadata.yaml: damaged: ")
+    assert made.notes[0].startswith(f"{LOG}/turn_1/attempt_1/execution_metadata.yaml: damaged: ")
     is_taken(made, capsys)
 
 
@@ -364,14 +395,14 @@ def test_acts_beyond_the_limit_are_left_out(tmp_path: Path, monkeypatch: pytest.
     logs = logs_of_two(tmp_path, "turn_1")
     monkeypatch.setattr(import_logs, "MAX_ACTS", 2)
     made = imported(logs.root)
-    assert "turn_1: the answers and votes after the first 2 are left out" in made.notes
+    assert f"{LOG}/turn_1: the answers and votes after the first 2 are left out" in made.notes
     assert len(of(Answered, made)) == 2
 
 
 def test_entries_beyond_the_limit_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = logs_of_two(tmp_path, "turn_1")
     monkeypatch.setattr(import_files, "MAX_ENTRIES", 2)
-    assert "turn_1: more than 2 entries; the rest is left out" in imported(logs.root).notes
+    assert f"{LOG}/turn_1: more than 2 entries; the rest is left out" in imported(logs.root).notes
 
 
 # --- which folder is meant -------------------------------------------------------------------------------------------
@@ -383,7 +414,7 @@ def test_a_part_of_a_session_means_all_of_it(tmp_path: Path, monkeypatch: pytest
     made = imported(logs.root)
     for part in (logs.path, logs.path.parent):
         assert foreign(part)
-        assert imported(part) == Imported(made.folder, (KNOWN,))
+        assert imported(part) == Imported(made.folder, (f"{LOG}: {KNOWN}",))
     monkeypatch.chdir(logs.path)
     assert imported(Path()).folder == made.folder
     session = Session.new(tmp_path)
@@ -397,10 +428,18 @@ def test_of_all_that_is_there_the_latest_is_taken(tmp_path: Path) -> None:
     Session.new(tmp_path, "session_20251029_120000").turn(1, "Old?", "1")
     Session.new(tmp_path, "session_20251030_120000").turn(1, "New?", "1")
     Session.new(tmp_path, "session_20251031_120000")  # nothing is in it
+    os.utime(Session.new(tmp_path, "mine").turn(1, "Mine?", "1").parent, (1, 1))
     for path in (massgen, massgen / "sessions", tmp_path / ".massgen" / "sessions" / "session_20251030_120000"):
         made = imported(path)
         assert [each.question for each in facts(made) if isinstance(each, Asked)] == ["New?"]
-    assert any("it is the latest of 2; name another by its own folder" in note for note in imported(massgen).notes)
+    assert any("the last begun of 3; name another by its own folder" in note for note in imported(massgen).notes)
+
+
+def test_a_folder_of_ours_with_many_is_told_to_be_one(tmp_path: Path) -> None:
+    written(tmp_path, IDS[0], whole(1).facts)
+    written(tmp_path, IDS[1], whole(1).facts)
+    with pytest.raises(UsageError, match=r"it holds 2 sessions\n  Name one, or all: .*/\*"):
+        imported(tmp_path)
 
 
 def test_what_is_foreign_is_told_cheaply(tmp_path: Path) -> None:
@@ -414,6 +453,13 @@ def test_what_is_foreign_is_told_cheaply(tmp_path: Path) -> None:
         assert foreign(path)
     for path in (ours, ours.parent, tmp_path / "empty", tmp_path / "nothing", session.path / "turn_1" / "answer.txt"):
         assert not foreign(path)
+
+
+def test_a_question_is_no_path(tmp_path: Path) -> None:
+    text = Path("How far is it " * 100 + "/?")
+    assert not foreign(text)
+    with pytest.raises(UsageError, match="there is no session"):
+        imported(text)
 
 
 @pytest.mark.parametrize("what", ["empty", "missing", "text", "pipe", "bare"])
@@ -434,7 +480,7 @@ def test_where_there_is_no_session_that_is_said(what: str, tmp_path: Path, capsy
     err = capsys.readouterr().err
     assert err.startswith(f"massgen: {path}: ")
     assert ("there is no session\n" in err) == (what != "bare")
-    assert ("nothing in it can be imported; turn_1: its question is told nowhere" in err) == (what == "bare")
+    assert ("nothing in it can be imported; bare/turn_1: its question is told nowhere" in err) == (what == "bare")
     assert sessions.ids(sessions.folder()) == []
 
 
@@ -449,7 +495,7 @@ def test_the_same_is_imported_once_even_from_a_copy(tmp_path: Path) -> None:
     with (made.folder / sessions.LOG_NAME).open("a") as file:  # it has gone on here
         file.write(f'{{"seq":{len(recorded(made)) + 1},"at":2e9,"type":"Asked","question":"More?","roster":[]}}\n')
     again = imported(copy)
-    assert (again.folder, again.notes[0]) == (made.folder, KNOWN)
+    assert (again.folder, again.notes[0]) == (made.folder, f"{SESSION}: {KNOWN}")
     session.turn(2, "Two?", "2")
     assert imported(session.path).folder != made.folder
 
@@ -471,14 +517,14 @@ def test_a_session_of_another_machine_keeps_its_id_name_and_files(tmp_path: Path
     before = seen(source)
     made = imported(source)
     assert seen(source) == before
-    assert made == Imported(sessions.folder() / IDS[0], ("blobs/y: a link; left out",))
+    assert made == Imported(sessions.folder() / IDS[0], (f"{IDS[0]}/blobs/y: a link; left out",))
     assert recorded(made) == troubled().facts
     assert sessions.find("Capitals") == made.folder
     files = {str(each.relative_to(made.folder)) for each in made.folder.rglob("*") if each.is_file()}
     assert files == {sessions.LOG_NAME, sessions.NAME, "origin", "blobs/ab/x"}
     modes = [oct((made.folder / each).stat().st_mode)[-3:] for each in ("", sessions.LOG_NAME)]
     assert modes == ["700", "600"]
-    assert imported(source / sessions.LOG_NAME) == Imported(made.folder, (KNOWN,))
+    assert imported(source / sessions.LOG_NAME) == Imported(made.folder, (f"{IDS[0]}: {KNOWN}",))
     is_taken(made, capsys)
 
 
@@ -490,17 +536,17 @@ def test_another_with_its_id_gets_a_new_one_and_is_known_by_that(tmp_path: Path)
     made = imported(source)
     assert made.folder.name != IDS[0]
     assert made.notes == (
-        f"{source}: another session has its id; it is {made.folder.name} here",
-        "name: 'Capitals' means another session here; left out",
+        f"{source.name}: another session has its id; it is {made.folder.name} here",
+        f"{IDS[0]}/name: 'Capitals' means another session here; left out",
     )
     assert recorded(made) == troubled().facts
-    assert imported(source) == Imported(made.folder, (KNOWN,))
+    assert imported(source) == Imported(made.folder, (f"{IDS[0]}: {KNOWN}",))
 
 
 def test_a_session_that_has_gone_on_here_is_the_same(tmp_path: Path) -> None:
     source = elsewhere(tmp_path, whole(1))
     kept(IDS[0], whole(1).ask("And why?"))
-    assert imported(source) == Imported(sessions.folder() / IDS[0], (KNOWN,))
+    assert imported(source) == Imported(sessions.folder() / IDS[0], (f"{IDS[0]}: {KNOWN}",))
 
 
 def test_one_that_has_gone_on_there_is_another(tmp_path: Path) -> None:
@@ -512,8 +558,8 @@ def test_one_that_has_gone_on_there_is_another(tmp_path: Path) -> None:
 
 def test_one_that_is_here_is_left_alone(tmp_path: Path) -> None:
     folder = kept(IDS[0], whole(1))
-    assert imported(folder) == Imported(folder, (KNOWN,))
-    assert imported(Path(os.path.relpath(folder))) == Imported(folder, (KNOWN,))
+    assert imported(folder) == Imported(folder, (f"{IDS[0]}: {KNOWN}",))
+    assert imported(Path(os.path.relpath(folder))) == Imported(folder, (f"{IDS[0]}: {KNOWN}",))
 
 
 def test_a_folder_that_is_called_something_gets_an_id(tmp_path: Path) -> None:
@@ -537,6 +583,21 @@ def test_a_damaged_log_is_not_imported(content: str, tmp_path: Path) -> None:
         imported(source)
     assert sessions.ids(sessions.folder()) == []
     assert not sessions.folder().exists() or not os.listdir(sessions.folder())
+
+
+def test_a_session_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    source = elsewhere(tmp_path, whole(1))
+    (source / "blobs").mkdir()
+    (source / "blobs" / "x").write_bytes(b"x" * 5_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+    try:
+        with pytest.raises(LogError, match="the session cannot be imported: File too large\n  Free some space"):
+            imported(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(sessions.folder()) == []
+    assert imported(source).notes == ()
 
 
 def test_what_cannot_be_kept_leaves_nothing(tmp_path: Path) -> None:
@@ -567,7 +628,7 @@ def test_an_export_comes_back_as_what_it_tells(run_: Run, tmp_path: Path, capsys
             assert [[each[field] for field in fields] for each in one[key]] == [
                 [each[field] for field in fields] for each in other[key]
             ]
-    assert imported(path) == Imported(made.folder, (KNOWN,))
+    assert imported(path) == Imported(made.folder, (f"{path.name}: {KNOWN}",))
     assert made.notes == ()
     assert run(["sessions", "show", made.folder.name]) == 0
 
@@ -582,8 +643,8 @@ def test_of_an_export_with_attempts_and_files_the_rest_is_told(tmp_path: Path) -
     path.write_text(json.dumps(document))
     made = imported(path)
     assert made.notes == (
-        f"{path}: files that went with a question are not in an export; left out",
-        f"{path}: answers that were sent back are left out",
+        f"{path.name}: files that went with a question are not in an export; left out",
+        f"{path.name}: answers that were sent back are left out",
     )
     assert len(of(Answered, made)) == 1
 
@@ -608,11 +669,11 @@ def test_the_command_tells_ids_on_stdout_and_the_rest_on_stderr(tmp_path: Path, 
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [sessions.ids(sessions.folder())[1], IDS[0]]
     assert captured.err.splitlines()[:2] == [
-        f"massgen: {session.path}: files that agents made (workspace) are left out",
+        f"massgen: {session.path.name}: files that agents made (workspace) are left out",
         f"massgen: {tmp_path / 'nothing'}: there is no session",
     ]
     assert run(["sessions", "import", str(source)]) == Exit.ANSWER
-    assert capsys.readouterr() == (f"{IDS[0]}\n", f"massgen: {KNOWN}\n")
+    assert capsys.readouterr() == (f"{IDS[0]}\n", f"massgen: {IDS[0]}: {KNOWN}\n")
 
 
 def test_many_notes_are_told_in_part(tmp_path: Path) -> None:

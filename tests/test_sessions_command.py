@@ -457,7 +457,15 @@ def shell(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> Callable[..., list
 
 @pytest.mark.parametrize(
     "words",
-    [("sessions", "show"), ("sessions", "export"), ("sessions", "delete", IDS[0]), ("replay",), ("verify",)],
+    [
+        ("sessions", "show"),
+        ("sessions", "export"),
+        ("sessions", "delete", IDS[0]),
+        ("replay",),
+        ("verify",),
+        ("--continue",),
+        ("--no-display", "--continue"),
+    ],
 )
 def test_a_shell_is_told_the_sessions(
     words: tuple[str, ...], three: list[Path], shell: Callable[..., list[str]]
@@ -466,6 +474,14 @@ def test_a_shell_is_told_the_sessions(
     assert shell(*words, "Cap") == [f"Capitals: {IDS[1]}"]
     assert shell(*words, "2025") == []
     assert shell(*words, "./2026") == ["./2026"]
+
+
+def test_a_shell_is_told_the_sessions_of_the_folder_that_is_named(
+    tmp_path: Path, shell: Callable[..., list[str]]
+) -> None:
+    written(tmp_path, IDS[5], asked("Hm?"))
+    assert shell("--session-dir", str(tmp_path), "--continue", "") == [IDS[5]]
+    assert shell("--session-dir", str(tmp_path / "nothing"), "--continue=2") == []
 
 
 def test_a_shell_is_told_the_latest_of_many_sessions(shell: Callable[..., list[str]]) -> None:

@@ -133,7 +133,7 @@ def _sessions(context: click.Context, typed: str) -> Items:
     if "/" in typed or typed.startswith((".", "~")):
         yield from _files(context, typed)
         return
-    root, offered = sessions.folder(), 0
+    root, offered = Path(context.params.get("session_dir") or sessions.folder()), 0
     for each in sessions.ids(root):
         name = sessions.name(root / each)
         known = {each: name, **({name: each} if typed and len(name.split()) == 1 else {})}
