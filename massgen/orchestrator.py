@@ -276,7 +276,7 @@ class Orchestrator:
 def _task(state: State, purpose: Purpose) -> Task:
     """What the agent is to work on: the question, or the part of the conversation that is to be summarised."""
     if purpose == "summarise":
-        return Task("", history=state.oldest, summary=state.summary)
+        return Task("", history=state.oldest, summary=state.summary, room=state.asked.window if state.asked else 0)
     return Task(
         state.asked.question if state.asked else "",
         state.asked.media if state.asked else (),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,8 +14,9 @@ from massgen.agents.loop import PROMPTS_A_TURN, LoopAgent
 from massgen.backends import Request
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Fact, Purpose, Reprompted, Retried, Said, Spent
-from massgen.messages import Chunk, Finish, Media, Message, Text, TextDelta, ToolCallDelta, ToolResult
+from massgen.messages import Chunk, Finish, Media, Message, Text, TextDelta, ToolCall, ToolCallDelta, ToolResult
 from massgen.prompts import TURNS_TO_THE_USER
+from massgen.state import Exchange
 from massgen.testing import Scripted, ScriptedBackend, calls, check_backend, says
 from tests.stage import offered
 
@@ -43,23 +44,25 @@ class Scene:
         self.backend = ScriptedBackend(self.script)
         self.agent = LoopAgent("a", self.backend, self.own, retry=self.retry)
 
-    async def act(self) -> Act:
+    @property
+    def turn(self) -> Turn:
         answers = SHOWN if self.purpose in ("decide", "present", "evaluate") else {}
-        return await self.agent.turn(
-            Turn(
-                seq=2,
-                agent="a",
-                purpose=self.purpose,
-                task=self.task,
-                answers=answers,
-                may_answer=self.may_answer,
-                record=lambda *facts: self.facts.extend(facts),
-                show=self.shown.append,
-                news=lambda: self.news.pop(0) if self.news else None,
-                refusal=self.refusal,
-                draft=self.draft,
-            )
+        return Turn(
+            seq=2,
+            agent="a",
+            purpose=self.purpose,
+            task=self.task,
+            answers=answers,
+            may_answer=self.may_answer,
+            record=lambda *facts: self.facts.extend(facts),
+            show=self.shown.append,
+            news=lambda: self.news.pop(0) if self.news else None,
+            refusal=self.refusal,
+            draft=self.draft,
         )
+
+    async def act(self) -> Act:
+        return await self.agent.turn(self.turn)
 
     @property
     def whys(self) -> list[str]:
@@ -384,3 +387,43 @@ async def test_an_answer_of_the_team_may_be_given_to_the_user_as_it_stands_so_it
     )
     assert await scene.act() == NewAnswer("Blue.")
     assert scene.whys == [TURNS_TO_THE_USER]
+
+
+# --- a conversation ------------------------------------------------------------------------------------------------
+
+TASK = Task("Why?")
+TALK = (Exchange(1, "Where is Paris?", answer="In France.", author="a"), Exchange(9, "And Bonn?"))
+
+
+async def test_what_was_said_before_are_messages_and_its_summary_an_instruction() -> None:
+    scene = Scene([says("Salt")], "answer", task=replace(TASK, history=TALK, summary="Rome was built."))
+    await scene.act()
+    instructions, *told, question = scene.backend.requests[0].messages
+    assert instructions.text.endswith("<earlier_conversation>\nRome was built.\n</earlier_conversation>")
+    assert [(each.role, each.text) for each in told] == [
+        ("user", "Where is Paris?"),
+        ("assistant", "In France."),
+        ("user", "And Bonn?"),
+        ("assistant", "(This was not answered.)"),
+    ]
+    assert TASK.question in question.text
+
+
+async def test_a_summary_is_asked_of_what_there_is_room_for() -> None:
+    long = Exchange(20, "a" * 900, answer="b" * 30)
+    scene = Scene([says("Who? When?")], "summarise", task=Task("", history=(long,), summary="Old.", room=600))
+    assert await scene.act() == Final("Who? When?"), "it may end in a question"
+    _, told = scene.backend.requests[0].messages
+    assert told.text == (
+        "<earlier_conversation>\nOld.\n</earlier_conversation>\n<user>\n"
+        f"{'a' * 200}\n[... 600 characters left out ...]\n{'a' * 100}\n</user>\n<answer>\n{'b' * 30}\n</answer>"
+    )
+
+
+async def test_a_reply_that_is_recorded_is_not_asked_for_again() -> None:
+    scene = Scene([GOOD])
+    call = ToolCall("1", "vote", json.dumps({"agent_id": "agent2", "reason": "Wet."}))
+    turn = replace(scene.turn, said=lambda: Message("assistant", (Text("So:"), call)))
+    assert await scene.agent.turn(turn) == Vote("agent2", "Wet.")
+    assert scene.backend.requests == []
+    assert scene.facts == []

@@ -10,10 +10,12 @@ import pytest
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.agents import Task, Turn
 from massgen.agents.calls import Retry
-from massgen.agents.small import SmallAgent
+from massgen.agents.small import PROMPT_BYTES, SmallAgent
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Fact, Purpose, Reprompted, Retried, Said, Spent
 from massgen.messages import Chunk, Media, TextDelta
+from massgen.prompts import UNANSWERED
+from massgen.state import Exchange
 from massgen.testing import ScriptedBackend, says
 
 QUESTION = "What is the capital of France?"
@@ -27,11 +29,13 @@ class Judge(ScriptedBackend):
     likes: Mapping[str, float] = field(default_factory=dict[str, float])
     troubles: list[BackendError] = field(default_factory=list[BackendError])
     scored: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    asked: str = ""
 
     async def score(self, question: str, candidates: Sequence[str]) -> list[float]:
         if self.troubles:
             raise self.troubles.pop(0)
-        assert question == QUESTION
+        assert question.endswith(QUESTION)
+        self.asked = question
         self.scored.append(tuple(candidates))
         return [self.likes.get(text, -9.0) for text in candidates]
 
@@ -242,3 +246,41 @@ async def test_a_passing_error_is_retried(stage: Stage) -> None:
     backend = ScriptedBackend([BackendError("busy", transient=True), says("Paris")])
     agent = SmallAgent("a", backend, retry=Retry(sleep=no_wait))
     assert await stage.play(agent, "answer") == NewAnswer("Paris")
+
+
+# --- a conversation ------------------------------------------------------------------------------------------------
+
+TALK = (Exchange(1, "Where is Paris?", answer="In France.", author="a"), Exchange(9, "And Bonn?"))
+
+
+async def test_what_was_said_before_goes_with_the_question(stage: Stage) -> None:
+    backend = ScriptedBackend([says("Rome")])
+    await stage.play(SmallAgent("a", backend), "answer", history=TALK)
+    [[_, *told]] = prompts(backend)
+    assert told == ["Where is Paris?", "In France.", "And Bonn?", UNANSWERED, QUESTION]
+
+
+async def test_of_a_long_conversation_the_last_exchanges_go_with_the_question(stage: Stage) -> None:
+    backend = ScriptedBackend([says("Rome")])
+    long = Exchange(2, "x" * PROMPT_BYTES, answer="y")
+    await stage.play(SmallAgent("a", backend), "answer", history=(long, *TALK))
+    assert len(prompts(backend)[0]) == 6
+    await stage.play(SmallAgent("a", backend := ScriptedBackend([says("Rome")])), "answer", history=(*TALK, long))
+    [[_, question, answer, _]] = prompts(backend)
+    assert len(question) <= PROMPT_BYTES // 6
+    assert answer == "y"
+
+
+async def test_answers_are_scored_as_replies_in_the_conversation(stage: Stage) -> None:
+    judge = Judge([], likes={"Paris": -0.4, "Rome": -3.0})
+    await stage.play(SmallAgent("a", judge), "decide", BALLOT, history=TALK[:1])
+    assert judge.asked == f"<user>\nWhere is Paris?\n</user>\n<answer>\nIn France.\n</answer>\n\n{QUESTION}"
+
+
+async def test_it_summarises_in_few_words(stage: Stage) -> None:
+    backend = ScriptedBackend([says("Paris is in France. Where is Bonn?")])
+    act = await stage.play(SmallAgent("a", backend), "summarise", history=TALK, room=1000, question="")
+    assert act == Final("Paris is in France. Where is Bonn?")
+    [[_, told]] = prompts(backend)
+    assert told.startswith("<user>\nWhere is Paris?")
+    assert told.endswith("Summarise this conversation in a few sentences. Keep names and numbers.")

@@ -26,6 +26,8 @@ class Task:
     """The conversation before this question, earliest first."""
     summary: str = ""
     """What was said before that, in short."""
+    room: int = 0
+    """Characters that all of it may have where it is to be summarised."""
 
 
 class Record(Protocol):

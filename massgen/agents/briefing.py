@@ -7,6 +7,9 @@ from massgen.agents import Task, Turn
 from massgen.backends import Tool
 from massgen.messages import Message, assistant, system, user
 
+MAX_TEXT = 1_000_000
+"""Characters of a question or an answer in a summary's prompt, where the models' windows are not known."""
+
 
 def opening(turn: Turn, own: str, sensitivity: str) -> list[Message]:
     """The first messages of `turn`; `own` are the agent's own instructions, `sensitivity` is `voting_sensitivity`."""
@@ -29,12 +32,20 @@ def _history(task: Task) -> Iterator[Message]:
 
 
 def conversation(task: Task) -> str:
-    """The conversation as one text."""
+    """The conversation as one text: of long questions and answers the beginning and the end, if there is no room for more."""
+    share = task.room // max(1, 2 * len(task.history)) or MAX_TEXT
     blocks = [
-        prompts.EXCHANGE.format(question=each.question, answer=each.answer or prompts.UNANSWERED)
+        prompts.EXCHANGE.format(
+            question=_cut(each.question, share), answer=_cut(each.answer or prompts.UNANSWERED, share)
+        )
         for each in task.history
     ]
     return "\n".join([*([prompts.SUMMARY.format(summary=task.summary)] if task.summary else []), *blocks])
+
+
+def _cut(text: str, limit: int) -> str:
+    over = len(text) - limit
+    return text if over <= 0 else text[: limit * 2 // 3] + prompts.LEFT_OUT.format(count=over) + text[-(limit // 3) :]
 
 
 def _instructions(turn: Turn, sensitivity: str) -> str:

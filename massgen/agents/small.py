@@ -69,7 +69,7 @@ class SmallAgent:
         for attempt in range(TRIES):
             reply = await call(self.backend, Request(tuple(messages)), turn, self.retry)
             text = reply.message.text.strip() or text
-            if text and (attempt or not asks_the_user(text)):
+            if text and (attempt or turn.purpose == "summarise" or not asks_the_user(text)):
                 return text
             why, again = _ASKS if text else _EMPTY
             turn.record(Reprompted(self.id, turn.seq, why))

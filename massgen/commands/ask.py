@@ -213,11 +213,12 @@ class _Asking:
     def _text(self, result: "Result", question: str) -> str:
         from massgen.log import line, read
         from massgen.report import render
+        from massgen.resuming import last_run
         from massgen.sessions import LOG_NAME
 
         if not self.options.as_json:
             return render(result, question, self.options.form or "text")
-        lines = map(line, read(result.session / LOG_NAME)) if is_file(self.options.output) else ()
+        lines = map(line, last_run(read(result.session / LOG_NAME))) if is_file(self.options.output) else ()
         return "\n".join(lines)
 
 
