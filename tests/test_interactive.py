@@ -9,10 +9,12 @@ import re
 import signal
 import stat
 import struct
+import subprocess
+import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,11 +34,12 @@ from massgen.errors import Exit, MassgenError, UsageError
 from massgen.events import Asked, Fact, Recorded, Stopped
 from massgen.loading import load
 from massgen.log import read
-from tests.command import write_config
-from tests.providers import Call, Policy, Record, Reply, Simulator, Team, fault, hang
+from tests.command import started, write_config
+from tests.providers import Call, Policy, Record, Reply, Simulator, Team, fault, hang, say
 from tests.test_terminal import Window
 
 SECONDS = 8
+slow = pytest.mark.timeout(30)
 TEAM = Team(final="It is Paris.")
 """Stateless where it is one agent."""
 
@@ -165,20 +168,30 @@ def test_that_nothing_can_be_kept_is_told_once(tmp_path: Path) -> None:
 # How it is edited
 
 
+@dataclass
+class Terminal(Window):
+    """A window, and the end of it that a program reads and writes."""
+
+    tty: int = -1
+
+    def hang_up(self) -> None:
+        if self.tty >= 0:
+            asyncio.get_running_loop().remove_reader(self.fd)
+            os.close(self.fd)
+            os.close(self.tty)
+            self.tty = -1
+
+
 @asynccontextmanager
-async def terminal(columns: int = 80) -> AsyncGenerator[tuple[Window, int]]:
-    """A terminal of so many columns, and the end of it that a program reads and writes."""
+async def terminal(columns: int = 80) -> AsyncGenerator[Terminal]:
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    shown = Window(ours, pyte.Screen(columns, 24))
+    shown = Terminal(ours, pyte.Screen(columns, 24), tty=theirs)
     asyncio.get_running_loop().add_reader(ours, shown.read)
     try:
-        yield shown, theirs
+        yield shown
     finally:
-        asyncio.get_running_loop().remove_reader(ours)
-        os.close(ours)
-        with suppress(OSError):  # the test has closed it
-            os.close(theirs)
+        shown.hang_up()
 
 
 async def see(shown: Window, wanted: str | Callable[[str], bool]) -> str:
@@ -223,8 +236,8 @@ class Desk:
 
 @asynccontextmanager
 async def desk(kept: Past, columns: int = 80) -> AsyncGenerator[Desk]:
-    async with terminal(columns) as (shown, theirs):
-        with open(theirs, closefd=False) as keys, open(theirs, "w", closefd=False) as paper:
+    async with terminal(columns) as shown:
+        with open(shown.tty, closefd=False) as keys, open(shown.tty, "w", closefd=False) as paper:
             editor = Editor(kept, input=create_input(keys), output=drawn_on(paper))
             someone = Desk(shown, editor, asyncio.create_task(editor.read()))
             try:
@@ -632,10 +645,21 @@ async def test_a_conversation_goes_on_where_it_was_left(talk: Talker) -> None:
     before = await talk("What is it?", "And why?", agents=1)
     assert before.folder
     went = await talk("Since when?", "/status", agents=1, session=before.folder)
-    assert f"session {before.folder.name} goes on after:" in went.err
+    assert f"session {before.folder.name} goes on, after:" in went.err
     assert "> And why?" in went.err
     assert went.asked == ["What is it?", "And why?", "Since when?"]
     assert "3 questions" in went.err
+
+
+async def test_what_another_team_would_lose_of_an_unfinished_question_is_told_once(
+    talk: Talker, tmp_path: Path
+) -> None:
+    before = await talk("What is it?", policy=signalling(signal.SIGTERM, TEAM), agents=2)
+    went = await talk("/retry", "/retry", agents=1, session=before.folder)
+    assert "m2 (chatcompletion m2) is not in this team" in went.err
+    assert went.err.count("m2 was at work on its turn (answer), which nobody in this team can take up") == 1
+    assert went.err.count("/retry again goes on all the same.") == 1
+    assert (went.asked, went.out) == (["What is it?"], "It is Paris.\n")
 
 
 async def test_an_unfinished_question_is_told_and_finished_when_the_session_goes_on(talk: Talker) -> None:
@@ -703,3 +727,140 @@ async def test_a_closed_stdout_ends_the_mode(talk: Talker, monkeypatch: pytest.M
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(MassgenError, match="stdout cannot be written"):
         await talk("What is it?", "Why?", agents=1)
+
+
+# The command on a terminal
+
+
+@dataclass
+class Seat:
+    """Someone at a terminal in which `massgen` runs."""
+
+    shown: Terminal
+    run: asyncio.subprocess.Process
+    before: list[Any]
+    """How the terminal was set up."""
+
+    async def types(self, keys: str, until: str | Callable[[str], bool]) -> str:
+        await write(self.shown.fd, keys)
+        return await see(self.shown, until)
+
+    async def leaves(self, keys: str = "") -> int:
+        """The exit code; the terminal must be as it was."""
+        await write(self.shown.fd, keys)
+        async with asyncio.timeout(SECONDS):
+            code = await self.run.wait()
+            await see(self.shown, lambda text: True)
+        assert termios.tcgetattr(self.shown.tty) == self.before
+        assert not self.shown.screen.cursor.hidden
+        return code
+
+
+@asynccontextmanager
+async def at_terminal(
+    folder: Path, policy: Policy, *arguments: str, columns: int = 80, term: str = "xterm-256color"
+) -> AsyncGenerator[Seat]:
+    async with Simulator(policy) as simulator, terminal(columns) as shown:
+        config = write_config(folder / "team.yaml", simulator.base_url, 1)
+        before = termios.tcgetattr(shown.tty)
+        ends: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), shown.tty)
+        async with started("--config", str(config), *arguments, env={"TERM": term}, **ends) as run:
+            seat = Seat(shown, run, before)
+            await see(shown, lambda text: text.endswith("\n>"))
+            yield seat
+
+
+@slow
+async def test_a_person_talks_with_a_team(tmp_path: Path) -> None:
+    async with at_terminal(tmp_path, TEAM) as seat:
+        screen = await seat.types("What is it?\r", lambda text: "by m1" in text and text.endswith("\n>"))
+        assert "> What is it?\nmassgen What is it?" in screen
+        assert "\n\nIt is Paris.\n\nby m1, 1 call" in screen
+        assert b"\x1b[2mby m1, 1 call" in seat.shown.raw
+        await seat.types("/sta\t", "> /status")
+        await seat.types("\r", "1 question\n>")
+        assert await seat.leaves("/quit\r") == Exit.ANSWER
+        assert "massgen: 1 question; to go on: massgen --continue 20" in seat.shown.text
+    (session,) = sessions.ids(sessions.folder())
+    async with at_terminal(tmp_path, TEAM, "--continue", session) as seat:
+        assert f"session {session} goes on, after:\n> What is it?\n  It is Paris." in seat.shown.text
+        await seat.types("\x1b[A\x1b[A", "> /status")
+        await seat.types("\x1b[A", "> What is it?")
+        await seat.types("\r", "by m1")
+        assert await seat.leaves("\x04") == Exit.ANSWER
+        assert "massgen: 2 questions; to go on" in seat.shown.text
+
+
+@slow
+async def test_ctrl_c_cancels_a_turn_and_what_is_typed_meanwhile_is_neither_shown_nor_sent(tmp_path: Path) -> None:
+    never = asyncio.Event()
+    replies = iter([replace(say("never"), gate=never)])
+    async with at_terminal(tmp_path, lambda call: next(replies, say("It is Paris."))) as seat:
+        await seat.types("What is it?\r", "thinking")
+        await write(seat.shown.fd, "typed blindly\r")
+        seat.run.send_signal(signal.SIGINT)
+        await see(seat.shown, lambda text: "interrupted; /retry" in text and text.endswith("\n>"))
+        await seat.types("/retry\r", lambda text: "by m1, 1 call" in text and text.endswith("\n>"))
+        assert "typed" not in seat.shown.text
+        await seat.types("half", "> half")
+        await seat.types("\x03", lambda text: text.endswith("\n>"))
+        await seat.types("\x03", "Ctrl-C again leaves")
+        await see(seat.shown, lambda text: text.endswith("\n>"))
+        assert await seat.leaves("\x03") == Exit.ANSWER
+
+
+@slow
+async def test_a_signal_at_the_prompt_gives_the_terminal_back(tmp_path: Path) -> None:
+    async with at_terminal(tmp_path, TEAM) as seat:
+        await seat.types("half a question", "half a question")
+        seat.run.terminate()
+        assert await seat.leaves() == Exit.INTERRUPTED
+        assert seat.shown.raw.rindex(b"\x1b[?2004l") > seat.shown.raw.rindex(b"\x1b[?2004h")
+        assert "again leaves" not in seat.shown.text
+
+
+@slow
+@pytest.mark.parametrize("keys", ["", "half", "What is it?\r"])
+async def test_a_terminal_that_goes_away_ends_the_mode(tmp_path: Path, keys: str) -> None:
+    never = asyncio.Event()
+    async with at_terminal(tmp_path, lambda call: replace(say("never"), gate=never)) as seat:
+        if keys:
+            await seat.types(keys, "thinking" if keys.endswith("\r") else keys)
+        seat.shown.hang_up()
+        seat.run.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(SECONDS):
+            assert await seat.run.wait() == Exit.INTERRUPTED
+
+
+@slow
+async def test_a_simple_terminal_holds_a_conversation_too(tmp_path: Path) -> None:
+    async with at_terminal(tmp_path, TEAM, term="dumb") as seat:
+        await seat.types("What is it?\n", "It is Paris.")
+        await see(seat.shown, lambda text: text.endswith("\n>"))
+        await seat.types("/nosuch\n", "no command is called '/nosuch'")
+        seat.run.send_signal(signal.SIGINT)
+        await see(seat.shown, "Ctrl-C again leaves")
+        assert await seat.leaves("\x04") == Exit.ANSWER
+        assert b"\x1b" not in seat.shown.raw
+
+
+@slow
+async def test_an_answer_cannot_steer_the_terminal_and_a_narrow_one_holds_a_conversation(tmp_path: Path) -> None:
+    hostile = Team(final="It is \x1b]0;owned\x07\x1b[2J\x1b[?1049h\u202eParis.\x9b31m")
+    async with at_terminal(tmp_path, hostile, columns=40) as seat:
+        screen = await seat.types("日本語のとても長い質問です。四十列を超えます。\r", "by m1")
+        assert "\nIt is ]0;ownedParis.\n" in screen
+        assert seat.shown.screen.title == ""
+        assert not any(
+            control in seat.shown.raw for control in (b"\x07", b"\x1b]", b"\x1b[2J", b"1049", b"\xe2\x80\xae")
+        )
+        assert await seat.leaves("/quit\r") == Exit.ANSWER
+
+
+def test_whoever_does_not_talk_does_not_pay_for_the_editor() -> None:
+    code = (
+        "import sys; from massgen import cli; cli.run(['--help'])\n"
+        "import massgen.commands.interactive\n"
+        "sys.exit(any(name.startswith('prompt_toolkit') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,7 +72,9 @@ class _Mode:
     """By a signal."""
     unasked: str = ""
     """The last question, if it failed before it was recorded."""
-    activity: "asyncio.Task[Any] | None" = field(default=None)
+    agreed: bool = False
+    """To what the team would lose of an unfinished run."""
+    activity: "asyncio.Task[Any] | None" = None
 
     async def run(self) -> None:
         interrupted = False
@@ -138,8 +140,18 @@ class _Mode:
         if self.unasked:
             return await self._ask(self.unasked)
         if self.conversation.state.unfinished:
+            self._agree()
             return await self._turn(lambda sinks: self.conversation.finish(sinks=sinks))
         raise UsageError("there is nothing to retry: the last question has its answer")
+
+    def _agree(self) -> None:
+        """Raises `UsageError`, once, where this team would lose a part of the unfinished run."""
+        from massgen.continuing import losses
+
+        lost = losses(self.conversation.state, self.conversation.team.roster)
+        if lost and not self.agreed:
+            self.agreed = True
+            raise UsageError("; ".join(lost), fix="/retry again goes on all the same.")
 
     async def _turn(self, begin: "Callable[[Sinks], Coroutine[Any, Any, Result]]") -> "Result | None":
         """What came of it; nothing if it was interrupted."""
@@ -185,7 +197,7 @@ class _Mode:
         if self.context:
             self._say(f"With the first question goes: {', '.join(map(str, self.context))}")
         if conversation.folder is not None:
-            self._say(told.recap(conversation.folder, conversation.state))
+            self._say(told.recap(conversation, conversation.folder))
 
     def part(self) -> None:
         """Tell how to go on another time."""
@@ -252,10 +264,10 @@ def _warn(problem: str) -> None:
 
 
 def _reader(past: Past) -> Reader:
-    """The editor on the terminal; lines where there is none that can move its cursor."""
-    terminal = next((each for each in (sys.stderr, sys.stdout) if each is not None and each.isatty()), None)
-    if terminal is None or os.environ.get("TERM") in ("dumb", "unknown"):
-        return Lines(sys.stdin.fileno(), sys.stderr)
+    """The editor on the terminal; lines where that is too simple for one."""
+    terminal = sys.stderr
+    if terminal is None or not terminal.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        return Lines(sys.stdin.fileno(), terminal)
     from massgen.commands.interactive_editor import Editor, drawn_on  # prompt_toolkit costs 0.1 s
 
     return Editor(past, output=drawn_on(terminal))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from massgen.events import Member
     from massgen.loading import Loaded
     from massgen.session_digest import Session
-    from massgen.state import State
 
 MAX_MEMBERS = 8
 """Agents that are named; what is more is counted."""
@@ -27,15 +26,20 @@ def team(roster: "Sequence[Member]") -> str:
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
-def recap(folder: Path, state: "State") -> str:
-    """What a conversation that goes on was about."""
-    from massgen.continuing import last
+def recap(conversation: "Conversation", folder: Path) -> str:
+    """What a conversation that goes on was about, and what is different now."""
+    from massgen.continuing import changes, last, recovered
 
-    lines = [f"session {folder.name} goes on after:", *last(state)]
-    return "\n".join([*lines, *([_UNFINISHED] if state.unfinished else [])])
+    state = conversation.state
+    lines = [f"session {folder.name} goes on, after:", *last(state)]
+    if different := changes(state, conversation.team.roster, conversation.source):
+        lines += ["what is different now:", *(f"  {line(each, 200)}" for each in different)]
+    if state.unfinished:
+        lines.append(f"{UNFINISHED}: {recovered(state)}")
+    return "\n".join(lines)
 
 
-_UNFINISHED = "the last question has no answer yet; /retry goes on with it"
+UNFINISHED = "the last question has no answer yet; /retry goes on with it"
 
 
 def outcome(result: "Result") -> str:
@@ -73,7 +77,7 @@ def status(conversation: "Conversation") -> str:
         return "\n".join([*lines, "session: none before the first question"])
     named = f", {line(name)}" if (name := sessions.name(folder)) else ""
     lines += [f"session: {folder.name}{named}", f"folder: {line(str(folder))}", tally(kept(folder))]
-    return "\n".join([*lines, *([_UNFINISHED] if conversation.state.unfinished else [])])
+    return "\n".join([*lines, *([UNFINISHED] if conversation.state.unfinished else [])])
 
 
 def reference(folder: Path) -> str:
