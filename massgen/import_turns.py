@@ -76,7 +76,7 @@ class Turn:
         )
 
 
-def facts(turns: Iterable[Turn]) -> tuple[list[Recorded], list[str]]:
+def facts_of(turns: Iterable[Turn]) -> tuple[list[Recorded], list[str]]:
     """What these turns would have recorded, and what of them could not be told."""
     made = _Facts()
     for turn in turns:

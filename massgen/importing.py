@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from massgen import sessions
+from massgen.blobs import MAX_FACT
 from massgen.codec import encode
 from massgen.errors import LogError, UsageError
 from massgen.events import Recorded
+from massgen.facts_file import BLOBS, content, read
 from massgen.import_export import MARK, export
 from massgen.import_files import Source
 from massgen.import_layouts import layout, session
 from massgen.import_logs import logs
-from massgen.import_turns import Turn, facts
-from massgen.log import Log, read
+from massgen.import_turns import Turn, facts_of
+from massgen.log import Log
 from massgen.sessions import LOG_NAME, NAME
 from massgen.streams import line
 
 ORIGIN = "origin"
 """A file in a session's folder: the digest of what it was imported from."""
-BLOBS = "blobs"
 BEGINNING = 400
 """Bytes by which a file is recognised."""
 KNOWN = "it is here already"
@@ -103,10 +104,9 @@ def _ours(path: Path) -> Path | None:
 
 
 def _copied(source: Path, root: Path) -> Imported:
-    log = source / LOG_NAME
-    recorded = [*read(log)]  # all of it, so that what is damaged is found
-    data = log.read_bytes()
-    data = data[: data.rfind(b"\n") + 1]
+    facts = read(source / LOG_NAME)
+    recorded = [*facts]  # all of it, so that what is damaged is found
+    data = content(source / LOG_NAME)[: facts.size]
     digest = hashlib.sha256(data).hexdigest()
     if source.parent.resolve() == root.resolve():
         return Imported(root / source.name, (f"{source.name}: {KNOWN}",))
@@ -129,14 +129,14 @@ def _same(root: Path, session: str, data: bytes) -> Path | None:
 
 
 def _copy_files(source: Path, folder: Path, notes: Source) -> None:
-    """What the log refers to; a link is none of it."""
-    for each in sorted((source / BLOBS).rglob("*")):
-        if each.is_symlink():
-            notes.note(each, "a link; left out")
-        elif each.is_file():
-            target = folder / each.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            shutil.copyfile(each, target)
+    """The large texts, each named by what is in it; what is not, is none."""
+    for each in sorted((source / BLOBS).glob("*")):
+        data = each.read_bytes() if each.is_file() and each.stat().st_size <= 4 * MAX_FACT else b""
+        if hashlib.sha256(data).hexdigest() == each.name:
+            (folder / BLOBS).mkdir(exist_ok=True, mode=0o700)
+            _write(folder / BLOBS / each.name, data)
+        else:
+            notes.note(each, "not what its name says; left out")
 
 
 def _copy_name(source: Path, folder: Path, notes: Source) -> None:
@@ -151,9 +151,9 @@ def _copy_name(source: Path, folder: Path, notes: Source) -> None:
         (folder / NAME).write_text(f"{name}\n", "utf-8")
 
 
-def _write(draft: Path, data: bytes) -> None:
-    with draft.open("xb") as file:
-        draft.chmod(0o600)
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        path.chmod(0o600)
         file.write(data)
         os.fsync(file.fileno())
 
@@ -162,7 +162,7 @@ def _write(draft: Path, data: bytes) -> None:
 
 
 def _made(source: Source, turns: Callable[[Source], list[Turn]], root: Path) -> Imported:
-    recorded, lost = facts(turns(source))
+    recorded, lost = facts_of(turns(source))
     for each in lost:
         source.note(source.root, each)
     if not recorded:

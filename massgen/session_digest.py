@@ -49,17 +49,18 @@ class Text:
 
 def digest(session: str, facts: "Sequence[Recorded]") -> Session:
     """The session called `session`, in short."""
-    from massgen.events import Asked, Resumed, Spent
+    from massgen.events import Asked, Presented, Resumed, Spent, Stopped
     from massgen.streams import line
     from massgen.view import Use, money
 
-    begun = [each.fact for each in facts if isinstance(each.fact, Asked | Resumed)]
+    found = [each.fact for each in _of(facts, Asked, Resumed, Spent, Presented, Stopped)]
+    begun = [each for each in found if isinstance(each, Asked | Resumed)]
     asked = [each for each in begun if isinstance(each, Asked)]
     use = Use()
-    for each in facts:
-        if isinstance(each.fact, Spent):
-            use.add(each.fact)
-    status, winner = _ended(each.fact for each in facts)
+    for each in found:
+        if isinstance(each, Spent):
+            use.add(each)
+    status, winner = _ended(found)
     return Session(
         id=session,
         at=facts[0].at if facts else 0.0,
@@ -76,15 +77,22 @@ def digest(session: str, facts: "Sequence[Recorded]") -> Session:
     )
 
 
+def _of(facts: "Sequence[Recorded]", *kinds: "type[Fact]") -> "Iterator[Recorded]":
+    """Those of the classes `kinds`; of a file, no other is decoded."""
+    from massgen.facts_file import Facts
+
+    return facts.of(*kinds) if isinstance(facts, Facts) else (each for each in facts if isinstance(each.fact, kinds))
+
+
 def _distinct(texts: "Iterable[str]") -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, texts)))
 
 
-def texts(facts: "Iterable[Recorded]") -> Iterator[Text]:
+def texts(facts: "Sequence[Recorded]") -> Iterator[Text]:
     """All that people may look for in a session."""
     from massgen.events import Answered, Asked, Presented, Summarised, Voted
 
-    for each in facts:
+    for each in _of(facts, Asked, Answered, Voted, Presented, Summarised):
         match each.fact:
             case Asked(question):
                 yield Text("question", "", question)

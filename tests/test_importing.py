@@ -510,22 +510,41 @@ def elsewhere(tmp_path: Path, run_: Run, session: str = IDS[0]) -> Path:
 def test_a_session_of_another_machine_keeps_its_id_name_and_files(tmp_path: Path, capsys: Output) -> None:
     source = elsewhere(tmp_path, troubled())
     (source / sessions.NAME).write_text("Capitals\n")
-    (source / "blobs" / "ab").mkdir(parents=True)
-    (source / "blobs" / "ab" / "x").write_bytes(b"\0\1")
+    (source / "blobs").mkdir()
     (source / "blobs" / "y").symlink_to(source / sessions.NAME)
     (source / "notes.txt").write_text("mine")
     before = seen(source)
     made = imported(source)
     assert seen(source) == before
-    assert made == Imported(sessions.folder() / IDS[0], (f"{IDS[0]}/blobs/y: a link; left out",))
+    assert made == Imported(sessions.folder() / IDS[0], (f"{IDS[0]}/blobs/y: not what its name says; left out",))
     assert recorded(made) == troubled().facts
     assert sessions.find("Capitals") == made.folder
     files = {str(each.relative_to(made.folder)) for each in made.folder.rglob("*") if each.is_file()}
-    assert files == {sessions.LOG_NAME, sessions.NAME, "origin", "blobs/ab/x"}
+    assert files == {sessions.LOG_NAME, sessions.NAME, "origin"}
     modes = [oct((made.folder / each).stat().st_mode)[-3:] for each in ("", sessions.LOG_NAME)]
     assert modes == ["700", "600"]
     assert imported(source / sessions.LOG_NAME) == Imported(made.folder, (f"{IDS[0]}: {KNOWN}",))
     is_taken(made, capsys)
+
+
+def test_large_texts_come_along(tmp_path: Path, capsys: Output) -> None:
+    source = Path(shutil.copytree(Path(__file__).parent / "golden" / "large", tmp_path / IDS[0]))
+    made = imported(source)
+    assert recorded(made) == [*read(source / sessions.LOG_NAME)]
+    assert [oct(each.stat().st_mode)[-3:] for each in (made.folder / "blobs").iterdir()] == ["600"]
+    (blob,) = (source / "blobs").iterdir()
+    blob.write_text("something else")
+    with pytest.raises(LogError, match="a text of this fact cannot be read"):
+        imported(source, tmp_path / "other")
+    assert sessions.ids(tmp_path / "other") == []
+
+
+def test_large_answers_of_others_stand_beside_the_log(tmp_path: Path) -> None:
+    session = Session.new(tmp_path)
+    session.turn(1, "Long?", "long " * 100_000)
+    made = imported(session.path)
+    assert of(Presented, made) == [Presented("agent_a", None, "long " * 100_000)]
+    assert {each.name for each in made.folder.iterdir()} == {sessions.LOG_NAME, "origin", "blobs"}
 
 
 def test_another_with_its_id_gets_a_new_one_and_is_known_by_that(tmp_path: Path) -> None:
@@ -587,8 +606,9 @@ def test_a_damaged_log_is_not_imported(content: str, tmp_path: Path) -> None:
 
 def test_a_session_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     source = elsewhere(tmp_path, whole(1))
+    data = b"x" * 5_000
     (source / "blobs").mkdir()
-    (source / "blobs" / "x").write_bytes(b"x" * 5_000)
+    (source / "blobs" / hashlib.sha256(data).hexdigest()).write_bytes(data)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
     try:
