@@ -64,7 +64,7 @@ def imported(path: Path, root: Path | None = None) -> Imported:
 
 def _none(path: Path) -> UsageError:
     if os.path.isdir(path) and (inside := sessions.ids(path)):
-        return UsageError(f"it holds {len(inside)} sessions", where=str(path), fix=f"Name one, or all: {path / '*'}")
+        return UsageError(f"it holds sessions ({len(inside)})", where=str(path), fix=f"Name one, or all: {path / '*'}")
     return UsageError(
         "there is no session",
         where=str(path),

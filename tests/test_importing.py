@@ -438,7 +438,7 @@ def test_of_all_that_is_there_the_latest_is_taken(tmp_path: Path) -> None:
 def test_a_folder_of_ours_with_many_is_told_to_be_one(tmp_path: Path) -> None:
     written(tmp_path, IDS[0], whole(1).facts)
     written(tmp_path, IDS[1], whole(1).facts)
-    with pytest.raises(UsageError, match=r"it holds 2 sessions\n  Name one, or all: .*/\*"):
+    with pytest.raises(UsageError, match=r"it holds sessions \(2\)\n  Name one, or all: .*/\*"):
         imported(tmp_path)
 
 
