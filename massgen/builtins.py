@@ -194,6 +194,11 @@ TABLE: Mapping[str, Support] = MappingProxyType({
         note="Reasoning effort and text verbosity need a deployment that is named like its model. For built-ins take "
         "`type: openai` with `base_url: https://NAME.openai.azure.com/openai/v1`.",
     ),
+    "replay": Support(
+        sources=("https://massgen.github.io/massgen/guides/sessions/",),
+        fields={},
+        note="What the recorded model was set to may stay in its section, and changes nothing.",
+    ),
     "litellm": Support(
         sources=("https://docs.litellm.ai/docs/completion/input",),
         fields=_PLAIN | _EFFORT | _VERBOSITY,

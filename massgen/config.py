@@ -14,14 +14,15 @@ from massgen.prompts import ROLES
 
 BackendType: TypeAlias = Literal[
     "local", "chatcompletion", "openai", "openrouter", "groq", "together", "fireworks", "cerebras", "moonshot",
-    "zai", "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai", "litellm",
+    "zai", "nebius", "poe", "grok", "ollama", "lmstudio", "vllm", "sglang", "claude", "gemini", "azure_openai", "replay",
+    "litellm",
 ]  # fmt: skip
 
 Where: TypeAlias = tuple[str | int, ...]
 """Keys and places from the top of the configuration down to a value."""
 MAX_AGENTS = 100
 MAX_ROLES = 100
-_NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio")
+_NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio", "replay")
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Limit: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
@@ -53,9 +54,9 @@ class BackendConfig(Section):
     """The model an agent thinks with."""
 
     type: BackendType
-    """Which provider or server. `chatcompletion` is any OpenAI-compatible one, at `base_url`; `litellm` any that litellm knows."""
+    """Which provider or server. `chatcompletion` is any OpenAI-compatible one, at `base_url`; `litellm` any that litellm knows; `replay` is a recorded session."""
     model: str = Field(default="", max_length=200)
-    """The model's name there. Empty: the local default, or for `ollama`, `vllm`, `sglang` and `lmstudio` the first model the server lists."""
+    """The model's name there. Empty: the local default, or for `ollama`, `vllm`, `sglang` and `lmstudio` the first model the server lists, or for `replay` the recorded one."""
     base_url: str = ""
     """Where the API is, up to and without `/chat/completions`. Empty: the provider's own address."""
     api_key: SecretStr | None = None
@@ -82,6 +83,10 @@ class BackendConfig(Section):
     """The provider's own sandbox for code that the model writes, where it has one."""
     enable_code_interpreter: bool = False
     """Another name of `enable_code_execution`, which OpenAI uses."""
+    session: str = ""
+    """For `replay`: the session, by its id, the beginning of one, its name, or its path from this file's folder, which has a `/` or begins with `.`."""
+    agent: str = ""
+    """For `replay`: which of the session's agents. Empty: the one with this agent's `id`."""
     extra_body: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Further fields of the request, sent as they are."""
     stall_timeout_seconds: Seconds = 120
@@ -276,13 +281,24 @@ def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     url = backend.get("base_url", "")
     if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
         yield ("base_url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/v1"
-    yield from builtins.unsupported(kind, backend)
+    yield from _recorded(kind, backend)
     if backend.keys() - BackendConfig.model_fields.keys():
         return  # what seems missing is probably there, misspelt
     if kind == "chatcompletion" and not url:
         yield ("base_url",), "missing; a chatcompletion backend needs it, e.g. http://localhost:8000/v1"
     if kind not in _NAMES_ITS_MODEL and not backend.get("model"):
         yield ("model",), f"missing; a backend of type {kind} needs it"
+
+
+def _recorded(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    """What is missing for a replay, and what nobody else has. The settings of the recorded model may stay: a profile that
+    replays is laid over them, and they change nothing."""
+    if kind == "replay":
+        if not backend.get("session"):
+            yield ("session",), "missing; a replay backend needs it: a session's id, name or path"
+        return
+    yield from (((key,), "only a backend of type replay has it") for key in ("session", "agent") if backend.get(key))
+    yield from builtins.unsupported(kind, backend)
 
 
 def keys(path: Where) -> list[str]:

@@ -96,6 +96,19 @@ def _name(agent: Node, place: int) -> str:
             return f"agent{place}"
 
 
+def _placed(node: Node, folder: Path, keys: Sequence[str] = ("agents", "agent", "backend", "session")) -> Node:
+    """`node`, with the paths of recorded sessions in it from `folder`, for whoever extends the file."""
+    if isinstance(node.value, list):
+        return replace(node, value=[_placed(item, folder, keys) for item in node.items])
+    if path := node.value if not keys and isinstance(node.value, str) else "":
+        own = path.startswith(("/", "${")) or not ("/" in path or path.startswith("."))
+        return node if own else replace(node, value=str(folder.absolute() / Path(path).expanduser()))
+    placed = {
+        key: _placed(inner, folder, keys[keys.index(key) + 1 :]) for key, inner in node.mapping.items() if key in keys
+    }
+    return replace(node, value={**node.mapping, **placed}) if placed else node
+
+
 @dataclass(slots=True)
 class _Gathering:
     """Follows `extends` from file to file."""
@@ -167,7 +180,8 @@ class _Gathering:
         return self._plural(root)
 
     def _plural(self, layer: Node) -> Node:
-        """The single form, `agent: {...}`, as the list it stands for."""
+        """The single form, `agent: {...}`, as the list it stands for; and paths in agents from their file's folder."""
+        layer = _placed(layer, self._files[-1].parent)
         agent = layer.mapping.get("agent")
         if agent is None:
             return layer

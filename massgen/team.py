@@ -1,9 +1,10 @@
 """Builds the team that a configuration describes: a backend for every agent, and the agents."""
 
+import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from massgen import builtins
 from massgen.agents import Agent
@@ -19,6 +20,9 @@ from massgen.errors import ConfigError
 from massgen.events import Member
 from massgen.limits import Wrap, unlimited
 
+if TYPE_CHECKING:
+    from massgen.restaging import Restaging
+
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being fetched, bytes done, bytes in all."""
 
@@ -29,11 +33,12 @@ def quiet(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The agents by id, who they are for the record, and the keys they use."""
+    """The agents by id, who they are for the record, the keys they use, and what orders their ballots."""
 
     agents: Mapping[str, Agent]
     roster: tuple[Member, ...]
     secrets: tuple[str, ...]
+    dice: random.Random = field(default_factory=random.Random)
 
 
 @asynccontextmanager
@@ -43,7 +48,7 @@ async def build(
     """The team of `config`, ready to be asked; keys come from `env`, and `limit` puts backends under their rate limits.
     Leaving closes all it holds.
 
-    Raises `ConfigError` for a missing key and `LocalModelError` where an embedded model is needed and cannot run."""
+    Raises `ConfigError` for a missing key or recording, and `LocalModelError` where an embedded model is needed and cannot run."""
     builder = _Builder(config, env, pool, limit)
     remote = builder.remote_agents()
     async with AsyncExitStack() as stack:
@@ -51,7 +56,7 @@ async def build(
         for agent in agents.values():
             stack.push_async_callback(agent.aclose)
         team = {name: agents[name] for name in config.named_agents}
-        yield Team(team, builder.roster, tuple(builder.secrets))
+        yield Team(team, builder.roster, tuple(builder.secrets), builder.dice)
 
 
 class _Builder:
@@ -59,14 +64,19 @@ class _Builder:
         self.secrets: list[str] = []
         self._config, self._env, self._pool, self._limit = config, env, pool, limit
         self._models: dict[str, str] = {}
+        self._restaging: Restaging | None = None
 
     @property
     def roster(self) -> tuple[Member, ...]:
         named = self._config.named_agents.items()
         return tuple(Member(name, agent.backend.type, self._models[name]) for name, agent in named)
 
+    @property
+    def dice(self) -> random.Random:
+        return self._restaging.dice if self._restaging else random.Random()
+
     def remote_agents(self) -> dict[str, Agent]:
-        """The agents that think elsewhere. Raises `ConfigError` with every key and address that is missing."""
+        """The agents that think elsewhere. Raises `ConfigError` with every key, address and recording that is missing."""
         agents: dict[str, Agent] = {}
         problems: list[str] = []
         for name, agent in self._config.named_agents.items():
@@ -80,10 +90,22 @@ class _Builder:
         return agents
 
     def _remote_agent(self, name: str, agent: AgentConfig) -> Agent:
+        if agent.backend.type == "replay":
+            return self._replayed_agent(name, agent.backend)
         self._models[name] = agent.backend.model
         sensitivity = self._config.orchestrator.voting_sensitivity
         backend = self._limit(agent, self._backend(agent.backend))
         return LoopAgent(name, backend, self._config.instructions(agent), sensitivity)
+
+    def _replayed_agent(self, name: str, settings: BackendConfig) -> Agent:
+        """It keeps to no limits: nobody is called."""
+        if self._restaging is None:
+            from massgen.restaging import Restaging  # for nobody else
+
+            self._restaging = Restaging(self._config, self._env)
+        agent, member = self._restaging.agent(name)
+        self._models[name] = settings.model or member.model
+        return agent
 
     async def local_agents(self, stack: AsyncExitStack, progress: Progress) -> dict[str, Agent]:
         """The agents that think here; each model is fetched if need be, and runs in one process for all its agents."""

@@ -14,7 +14,7 @@ from yarl import URL
 from massgen.config import BackendType
 from massgen.errors import ConfigError
 
-Wire: TypeAlias = Literal["chat_completions", "gateway", "local"]
+Wire: TypeAlias = Literal["chat_completions", "gateway", "local", "replay"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Provider:
     title: str
     """Its name for people."""
     wire: Wire = "chat_completions"
-    """`chat_completions` is spoken directly; `gateway` is litellm; `local` is the embedded model."""
+    """`chat_completions` is spoken directly; `gateway` is litellm; `local` is the embedded model; `replay` a session's log."""
     base_url: str = ""
     """Where it is, unless the configuration says otherwise."""
     url_variables: tuple[str, ...] = ()
@@ -191,6 +191,7 @@ _ROWS = (
         key_page="https://ai.azure.com",
         litellm_prefix="azure/",
     ),
+    Provider(type="replay", title="recorded session", wire="replay"),
     Provider(type="litellm", title="litellm", wire="gateway"),
 )
 

@@ -38,7 +38,12 @@ def providers_page() -> str:
 
 
 def _wire(row: Provider, support: Support) -> str:
-    named = {"chat_completions": "chat completions", "gateway": "litellm", "local": "its own process"}
+    named = {
+        "chat_completions": "chat completions",
+        "gateway": "litellm",
+        "local": "its own process",
+        "replay": "reading its log",
+    }
     return f"{named[row.wire]}, or the Responses API" if support.responses else named[row.wire]
 
 
