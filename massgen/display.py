@@ -15,10 +15,12 @@ from massgen.events import (
     Presented,
     Recorded,
     Reprompted,
+    Resumed,
     Retried,
     Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -149,8 +151,8 @@ class PlainView(NoView):
 def told(fact: Fact, view: View) -> str:
     """`fact` as one line, given the `view` that has just seen it; empty if it is not worth one."""
     match fact:
-        case Asked(question, roster):
-            return f"asked {', '.join(member.id for member in roster)}: {line(question, WIDEST)}"
+        case Asked() | Resumed():
+            return _begun(fact, view)
         case VotingOpened(why):
             return f"voting opened: {why}"
         case Chosen():
@@ -161,6 +163,14 @@ def told(fact: Fact, view: View) -> str:
             return ""
         case _:
             return f"{fact.agent} {did}" if (did := _did(fact, view)) else ""
+
+
+def _begun(fact: Asked | Resumed, view: View) -> str:
+    match fact:
+        case Asked(question, roster):
+            return f"asked {', '.join(member.id for member in roster)}: {line(question, WIDEST)}"
+        case Resumed():
+            return _because("the run goes on", str(view.change))
 
 
 def detail(fact: Fact) -> str:
@@ -190,7 +200,10 @@ def _margin(chosen: Chosen) -> str:
     return ", ".join(counted + why) or chosen.why
 
 
-def _did(fact: Retried | Reprompted | Answered | Voted | TurnFailed | Presented | Evaluated, view: View) -> str:
+_Deed: TypeAlias = Retried | Reprompted | Answered | Voted | TurnFailed | Presented | Evaluated | Summarised
+
+
+def _did(fact: _Deed, view: View) -> str:
     match fact:
         case Retried(_, _, cause, delay):
             return _because(f"retries in {duration(delay)}", cause)
@@ -200,7 +213,7 @@ def _did(fact: Retried | Reprompted | Answered | Voted | TurnFailed | Presented 
             return _because(f"voted for {view.author(fact.choice)}", fact.reason)
         case Evaluated():
             return _because(f"checked the final answer: {fact.verdict}", fact.reason)
-        case Answered() | Presented():
+        case Answered() | Presented() | Summarised():
             return _gave(fact, view)
         case TurnFailed():
             words = {"timeout": "dropped", "interrupted": "was interrupted", "cancelled": ""}
@@ -208,12 +221,16 @@ def _did(fact: Retried | Reprompted | Answered | Voted | TurnFailed | Presented 
             return did and _because(did, fact.cause)
 
 
-def _gave(fact: Answered | Presented, view: View) -> str:
+def _gave(fact: Answered | Presented | Summarised, view: View) -> str:
     lane = view.lanes[fact.agent]
     took = f"({duration(lane.took or 0.0)}, {lane.turn_tokens:,} tokens)"
-    if isinstance(fact, Answered):
-        return f"answered {'anew ' * (view.state.seats[fact.agent].given > 1)}{took}"
-    return f"presented the final answer {took}" if fact.turn else ""
+    match fact:
+        case Answered(agent):
+            return f"answered {'anew ' * (view.state.seats[agent].given > 1)}{took}"
+        case Summarised():
+            return f"summarised the conversation before {took}"
+        case Presented(turn=turn):
+            return f"presented the final answer {took}" if turn else ""
 
 
 def _because(what: str, why: str) -> str:

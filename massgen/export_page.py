@@ -8,7 +8,8 @@ from pathlib import Path
 from string import Template
 
 from massgen.streams import line, safe
-from massgen.transcript import MAX_HEADING, MAX_NOTE, Answer, Event, Final, Turn, Vote
+from massgen.transcript import MAX_HEADING, MAX_NOTE, Turn
+from massgen.transcript_parts import Answer, Event, Final, Summary, Vote
 from massgen.view import Use, duration, money
 
 _PAGE = Path(__file__).with_name("export.html")
@@ -34,7 +35,15 @@ def page(found: Sequence[Turn]) -> str:
     style = template.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     title = html.escape(line(found[0].asked.question, MAX_HEADING))
-    return Template(template).substitute(title=title, digest=digest, body="\n".join(map(_section, found))).rstrip()
+    return Template(template).substitute(title=title, digest=digest, body="\n".join(_body(found))).rstrip()
+
+
+def _body(found: Sequence[Turn]) -> Iterable[Markup]:
+    """The questions, after a list of them where they are several."""
+    if found[1:]:
+        links = (_tag("a", line(turn.asked.question, MAX_HEADING), href=f"#q{turn.number}") for turn in found)
+        yield _tag("nav", _tag("ol", *(_tag("li", link, dir="auto") for link in links)), aria_label="Questions")
+    yield from map(_section, found)
 
 
 def _section(turn: Turn) -> Markup:
@@ -44,8 +53,9 @@ def _section(turn: Turn) -> Markup:
         *([_text(question)] if "\n" in question.strip() or len(question) > MAX_HEADING else []),
         _tag("ul", *(_tag("li", each) for each in turn.facts), class_="facts"),
         *(_final(final) for final in turn.finals),
+        *map(_summary, turn.summaries),
         _tag("h2", "The answers"),
-        _tag("div", *(_column(turn, member.id) for member in turn.asked.roster), class_="team"),
+        _tag("div", *(_column(turn, member.id) for member in turn.members.values()), class_="team"),
         *([_tag("h2", "The votes"), _tag("ul", *map(_vote_item, turn.votes), class_="votes")] if turn.votes else []),
         _tag("h2", "What happened when"),
         _lanes(turn),
@@ -53,7 +63,7 @@ def _section(turn: Turn) -> Markup:
         _tag("h2", "What it took"),
         _spending(turn),
     ]
-    return _tag("section", *parts)
+    return _tag("section", *parts, id=f"q{turn.number}")
 
 
 def _text(text: str) -> Markup:
@@ -76,9 +86,14 @@ def _final(final: Final) -> Markup:
     return _tag("article", _tag("h2", title), _tag("p", final.by, class_="about"), _text(final.text), class_="final")
 
 
+def _summary(summary: Summary) -> Markup:
+    title = _tag("summary", "The conversation before, in short")
+    return _tag("details", title, _tag("p", summary.by, class_="about"), _text(summary.text))
+
+
 def _column(turn: Turn, agent: str) -> Markup:
     """An agent's answers, the last one first; those before it can be unfolded."""
-    member = next(each for each in turn.asked.roster if each.id == agent)
+    member = turn.members[agent]
     left = turn.view.state.seats[agent].left
     *earlier, last = [_answer(turn, answer) for answer in turn.given(agent)] or [_tag("p", "It gave no answer.")]
     count = f"{len(earlier)} earlier answer{'s' * (len(earlier) != 1)}"
@@ -103,7 +118,9 @@ def _vote_item(vote: Vote) -> Markup:
 
 def _lanes(turn: Turn) -> Markup:
     """A bar for every turn of every agent; the history says the same in words."""
-    rows = [_tag("div", _tag("bdi", member.id), _lane(turn, member.id), class_="lane") for member in turn.asked.roster]
+    rows = [
+        _tag("div", _tag("bdi", member.id), _lane(turn, member.id), class_="lane") for member in turn.members.values()
+    ]
     acts = dict.fromkeys(span.act for span in turn.spans)
     key = [_tag("span", act, class_=f"key act-{act}") for act in acts]
     return _tag("div", *rows, _tag("p", *key), class_="lanes", aria_hidden="true")
@@ -145,7 +162,7 @@ def _spending(turn: Turn) -> Markup:
     """A row for each agent."""
     names = ("Agent", "Calls", "Tokens in", "Tokens out", "Cost")
     head = _tag("thead", _tag("tr", *(_tag("th", each, scope="col") for each in names)))
-    rows = [_row(member.id, turn.view.lanes[member.id].use) for member in turn.asked.roster]
+    rows = [_row(member.id, turn.view.lanes[member.id].use) for member in turn.members.values()]
     table = _tag("table", head, _tag("tbody", *rows))
     return _tag("div", table, class_="wide", tabindex="0", role="group", aria_label="What it took")
 

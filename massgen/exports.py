@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
 from massgen.events import Recorded
 from massgen.export_page import page
 from massgen.log import FORMAT
 from massgen.streams import line, safe
-from massgen.transcript import MAX_HEADING, MAX_NOTE, Event, Turn, Vote, turns
+from massgen.transcript import MAX_HEADING, MAX_NOTE, Turn, turns
+from massgen.transcript_parts import Event, Vote
 from massgen.view import Use, duration
 
 Form: TypeAlias = Literal["json", "md", "html"]
@@ -57,8 +59,10 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "team": [
             {"id": each.id, "backend": each.backend, "model": each.model, "left": state.seats[each.id].left}
             | {"use": _use([view.lanes[each.id].use])}
-            for each in asked.roster
+            for each in turn.members.values()
         ],
+        "resumed": [{"at": each.at} | asdict(each.change) for each in turn.resumptions],
+        "summaries": [asdict(each) for each in turn.summaries],
         "answers": [
             {"id": each.id, "author": each.author, "attempt": each.attempt, "revision": each.revision}
             | {"at": each.at, "text": each.text}
@@ -105,8 +109,12 @@ def _markdown(turn: Turn) -> Iterator[str]:
         yield "## The final answer" if final.sent_back is None else "## A final answer that was sent back"
         yield _plain(final.by)
         yield _quoted(final.text)
+    for summary in turn.summaries:
+        yield "## The conversation before, in short"
+        yield _plain(summary.by)
+        yield _quoted(summary.text)
     yield "## The answers"
-    for member in turn.asked.roster:
+    for member in turn.members.values():
         yield f"### {_plain(member.id)} ({_plain(f'{member.backend} {member.model}', 80)})"
         left = turn.view.state.seats[member.id].left
         yield from [f"It left the team: {_plain(left)}"] if left else []

@@ -24,6 +24,7 @@ _BOLD, _DIM = Style(bold=True), Style(dim=True)
 _MARKS: dict[Mood, Style] = {
     "presenting": Style(color="magenta"),
     "checking": Style(color="magenta"),
+    "summarising": Style(color="cyan"),
     "done": Style(color="green"),
     "failed": Style(color="red"),
     "dropped": Style(color="red"),
@@ -32,6 +33,7 @@ _MARKS: dict[Mood, Style] = {
     "answered": Style(color="green"),
     "voted": Style(color="green"),
     "waiting": _DIM,
+    "left": _DIM,
 }
 """What is most worth seeing comes first. Only marks are coloured: no colour is readable as text on every theme."""
 
@@ -53,8 +55,8 @@ class Glyphs:
         return self.moods[list(_MARKS).index(mood)]
 
 
-UNICODE = Glyphs(" │ ", "─", " · ", "…", "★★★✗✗↻●✓▸·")
-ASCII = Glyphs(" | ", "-", ", ", "~", "==#xx%*+>.")
+UNICODE = Glyphs(" │ ", "─", " · ", "…", "★★●★✗✗↻●✓▸··")
+ASCII = Glyphs(" | ", "-", ", ", "~", "==*#xx%*+>..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,13 @@ class _Canvas:
         view, use = self.view, self.view.use
         votes = ", ".join(f"{agent} {count}" for agent, count in self.tally.items())
         living = len(view.state.living)
+        moods = Counter(view.mood(agent, self.now) for agent in view.lanes)
+        failed = moods["failed"] + moods["dropped"]
         done = {"answering": view.answered, "voting": sum(self.tally.values())}.get(view.phase)
         parts = [
             f"{view.phase} {done} of {living}" if done is not None and living else view.phase,
-            f"{len(view.lanes) - living} failed" if living < len(view.lanes) else "",
+            f"{failed} failed" if failed else "",
+            f"{moods['left']} left" if moods["left"] else "",
             f"votes: {votes}" if votes else "",
             duration(int(view.elapsed(self.now))) if view.lanes else "",
             f"{use.input_tokens:,} tokens in, {use.output_tokens:,} out" if use.calls else "",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, inf
 
-from massgen.events import Asked, Chosen, Fact, Recorded, Retried, Said, Stopped, VotingOpened, Waited
+from massgen.events import Asked, Chosen, Fact, Recorded, Resumed, Retried, Said, Stopped, VotingOpened, Waited
 from massgen.messages import Chunk, Message, Text, TextDelta, ToolCall, ToolCallDelta, Waiting
 
 LONGEST = 2.0
@@ -68,6 +68,9 @@ def _timeline(facts: Sequence[Recorded]) -> Iterator[_Placed]:
     for fact, each in zip(facts, placed, strict=True):
         if agent := _agent(fact.fact):
             lanes.setdefault(agent, []).append(each)
+        elif isinstance(fact.fact, Resumed):  # what comes of a turn that is taken up again streams from here on
+            for lane in lanes.values():
+                lane.append(each)
     deltas = (_streamed(agent, lane) for agent, lane in lanes.items())
     return heapq.merge(*deltas, placed, key=lambda each: each.place)
 
@@ -82,11 +85,11 @@ def _played(facts: Sequence[Recorded]) -> Iterator[float]:
 
 
 def _agent(fact: Fact) -> str:
-    return "" if isinstance(fact, Asked | VotingOpened | Chosen | Stopped) else fact.agent
+    return "" if isinstance(fact, Asked | Resumed | VotingOpened | Chosen | Stopped) else fact.agent
 
 
 def _streamed(agent: str, lane: Sequence[_Placed]) -> Iterator[_Placed]:
-    """What streamed before each fact of an agent: between that and the fact of its before it."""
+    """What streamed before each fact of an agent: between that and the fact of its, or the going on, before it."""
     for one, other in pairwise(lane):
         lasted = max(0.0, other.at - one.at)
         for share, chunk in _chunks(_fact(one), _fact(other), lasted):

@@ -4,10 +4,9 @@ A fold of the facts. Texts are as the models wrote them: whoever shows them make
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
 
 from massgen.errors import LogError
 from massgen.events import (
@@ -17,18 +16,22 @@ from massgen.events import (
     Evaluated,
     Fact,
     Informed,
+    Member,
     Presented,
     Purpose,
     Recorded,
     Reprompted,
+    Resumed,
     Retried,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
     Waited,
 )
+from massgen.transcript_parts import Act, Answer, Event, Final, Resumption, Span, Summary, Vote
 from massgen.view import WORTH_SHOWING, View, duration, summary
 
 MAX_EVENTS = 1_000
@@ -38,13 +41,12 @@ MAX_HEADING = 200
 MAX_NOTE = 2_000
 """Characters of a reason or a cause in a document."""
 
-Act: TypeAlias = Literal["answer", "vote", "final", "check", "failure", "unfinished"]
-
 _ENDS: dict[type[Fact], Act] = {
     Answered: "answer",
     Voted: "vote",
     Presented: "final",
     Evaluated: "check",
+    Summarised: "summary",
     TurnFailed: "failure",
 }
 _ASKED: dict[Purpose, str] = {
@@ -53,6 +55,7 @@ _ASKED: dict[Purpose, str] = {
     "decide": "was asked to vote or to answer better",
     "present": "was asked for the final answer",
     "evaluate": "was asked to check the final answer",
+    "summarise": "was asked to summarise the conversation before",
 }
 _FAILED = {
     "error": "failed and left the team",
@@ -63,78 +66,14 @@ _FAILED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer. `at`, here and below: seconds of running since the question."""
-
-    id: int
-    """The number of its fact."""
-    author: str
-    attempt: int
-    """From 1; each restart begins the next."""
-    revision: int
-    """From 1: the author's how manyth answer of the attempt."""
-    at: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """A vote. `counted`: it stood when its attempt ended; it does not once an answer comes that it has not seen."""
-
-    voter: str
-    answer: Answer
-    reason: str
-    at: float
-    counted: bool = False
-
-    @property
-    def void(self) -> str:
-        return "" if self.counted else " (not counted: another answer came)"
-
-
-@dataclass(frozen=True, slots=True)
-class Final:
-    """A presented answer; `sent_back`: what the winner found wrong with it, None if it stands."""
-
-    author: str
-    at: float
-    text: str
-    sent_back: str | None = None
-
-    @property
-    def by(self) -> str:
-        """Who gave it, when, and what became of it."""
-        back = "" if self.sent_back is None else f", then sent back: {self.sent_back}"
-        return f"By {self.author}, after {duration(self.at)}{back}"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened, as `bob` `voted for alice`, and why; `agent` is empty where it was the team."""
-
-    at: float
-    agent: str
-    what: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A turn of an agent, and what it ended in."""
-
-    agent: str
-    began: float
-    ended: float
-    act: Act
-
-
 @dataclass(slots=True)
 class Turn:
     """A question and all that came of it."""
 
     asked: Asked
     when: datetime
+    numbers: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Of the questions until this one, from 1, by the `seq` of their facts."""
     view: View = field(default_factory=View)
     answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
     votes: list[Vote] = field(default_factory=list[Vote])
@@ -143,6 +82,10 @@ class Turn:
     spans: list[Span] = field(default_factory=list[Span])
     seconds: float = 0
     """Of running, until the last fact."""
+    members: dict[str, Member] = field(default_factory=dict[str, Member])
+    """All that took part, each as it was last."""
+    resumptions: list[Resumption] = field(default_factory=list[Resumption])
+    summaries: list[Summary] = field(default_factory=list[Summary])
     _began: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -151,10 +94,16 @@ class Turn:
         return self.finals[-1] if self.finals and self.finals[-1].sent_back is None else None
 
     @property
+    def number(self) -> int:
+        """In the conversation, from 1."""
+        return self.numbers.get(self.view.state.seq, 1)
+
+    @property
     def facts(self) -> list[str]:
         """When it was, how it ended, and what it took."""
-        count, media = len(self.asked.roster), [each.name or each.kind for each in self.asked.media]
-        begun = f"{self.when:%Y-%m-%d %H:%M} UTC, {count} agent{'s' * (count != 1)}"
+        count, media = len(self.members), [each.name or each.kind for each in self.asked.media]
+        number = f"Question {self.number}, " if self.number > 1 else ""
+        begun = f"{number}{self.when:%Y-%m-%d %H:%M} UTC, {count} agent{'s' * (count != 1)}"
         given = [f"With {', '.join(media)}"] if media else []
         return [begun, *given, *summary(self.view, self.view.began + self.seconds)]
 
@@ -189,10 +138,17 @@ class Turn:
 
     def close(self) -> None:
         self._count()
-        self.spans += [Span(agent, began, self.seconds, "unfinished") for agent, began in self._began.items()]
+        for agent in [*self._began]:
+            self._ended(agent, "unfinished")
 
     def _keep(self, recorded: Recorded) -> None:
         match recorded.fact:
+            case Asked(roster=roster) | Resumed(roster=roster):
+                self.members |= {member.id: member for member in roster}
+                if isinstance(recorded.fact, Resumed):
+                    self.resumptions.append(Resumption(self.seconds, self.view.change))
+            case Summarised(agent, _, until, text):
+                self.summaries.append(Summary(agent, self.seconds, self.numbers[until], text))
             case Answered(agent, _, text):
                 place = (self.view.state.restarts + 1, self.view.state.seats[agent].given)
                 self.answers[recorded.seq] = Answer(recorded.seq, agent, *place, self.seconds, text)
@@ -206,11 +162,27 @@ class Turn:
                 pass
 
     def _span(self, fact: Fact) -> None:
-        if isinstance(fact, TurnBegan):
-            self._began[fact.agent] = self.seconds
-        elif isinstance(fact, Answered | Voted | Presented | Evaluated | TurnFailed) and fact.agent in self._began:
-            began = self._began.pop(fact.agent)
-            self.spans.append(Span(fact.agent, began, self.seconds, _ENDS[type(fact)]))
+        match fact:
+            case TurnBegan(agent):
+                self._began[agent] = self.seconds
+            case Resumed():
+                self._taken_up()
+            case Answered() | Voted() | Presented() | Evaluated() | Summarised() | TurnFailed():
+                self._ended(fact.agent, _ENDS[type(fact)])
+            case _:
+                pass
+
+    def _ended(self, agent: str, act: Act) -> None:
+        if (began := self._began.pop(agent, None)) is not None:
+            self.spans.append(Span(agent, began, self.seconds, act))
+
+    def _taken_up(self) -> None:
+        """Turns that were interrupted begin again; those of a process that was killed go on, or have ended with it."""
+        for agent, seat in self.view.state.seats.items():
+            if seat.turn is None:
+                self._ended(agent, "unfinished")
+            else:
+                self._began.setdefault(agent, self.seconds)
 
     def _count(self) -> None:
         """Who votes still votes as they did last."""
@@ -225,10 +197,12 @@ def turns(facts: Iterable[Recorded]) -> list[Turn]:
 
     Raises `LogError` where there is none, and where a fact contradicts those before it."""
     found: list[Turn] = []
+    numbers: dict[int, int] = {}
     for recorded in facts:
         try:
             if isinstance(recorded.fact, Asked):
-                found.append(Turn(recorded.fact, datetime.fromtimestamp(recorded.at, UTC)))
+                numbers[recorded.seq] = len(numbers) + 1
+                found.append(Turn(recorded.fact, datetime.fromtimestamp(recorded.at, UTC), numbers))
             found[-1].add(recorded)
         except (LookupError, TypeError, ValueError, ArithmeticError, OSError) as error:  # OSError: a time beyond all
             kind = type(recorded.fact).__name__
@@ -246,7 +220,9 @@ def turns(facts: Iterable[Recorded]) -> list[Turn]:
 def _events(turn: Turn, fact: Fact) -> Iterator[Event]:
     at = turn.seconds
     match fact:
-        case TurnBegan() | Informed() | Answered() | Voted() | TurnFailed():
+        case Resumed():
+            yield Event(at, "", "the run went on", str(turn.view.change))
+        case TurnBegan() | Informed() | Answered() | Voted() | TurnFailed() | Summarised():
             yield Event(at, fact.agent, *_of_agent(turn, fact))
         case Retried() | Reprompted():
             yield Event(at, fact.agent, *_trouble(fact))
@@ -258,7 +234,7 @@ def _events(turn: Turn, fact: Fact) -> Iterator[Event]:
             pass
 
 
-def _of_agent(turn: Turn, fact: TurnBegan | Informed | Answered | Voted | TurnFailed) -> tuple[str, str]:
+def _of_agent(turn: Turn, fact: TurnBegan | Informed | Answered | Voted | TurnFailed | Summarised) -> tuple[str, str]:
     """What the agent did, and why."""
     match fact:
         case TurnBegan(_, purpose):
@@ -270,6 +246,8 @@ def _of_agent(turn: Turn, fact: TurnBegan | Informed | Answered | Voted | TurnFa
         case Voted(_, _, choice, reason):
             chosen = turn.answers[choice]
             return f"voted for {chosen.author}, answer {chosen.revision}", reason
+        case Summarised():
+            return f"summarised the conversation up to question {turn.summaries[-1].until}", ""
         case TurnFailed(_, _, kind, cause):
             return _FAILED[kind], cause
 

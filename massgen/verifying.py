@@ -6,7 +6,7 @@ what a ballot shows, which acts end a turn, when the vote opens, who is chosen a
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
@@ -20,12 +20,15 @@ from massgen.events import (
     Fact,
     Informed,
     Presented,
+    Purpose,
     Recorded,
     Reprompted,
+    Resumed,
     Retried,
     Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -58,8 +61,8 @@ class Verified:
     """Empty where the run has stopped."""
 
 
-def verify(facts: Iterable[Recorded], rules: Callable[[Asked], Rules]) -> Verified:
-    """Run the coordination again over `facts`, for each question by the rules that `rules` finds for it."""
+def verify(facts: Iterable[Recorded], rules: Callable[[Asked | Resumed], Rules]) -> Verified:
+    """Run the coordination again over `facts`, from each question and each going on by the rules that `rules` finds for it."""
     rerun, count = _Rerun(rules), 0
     for recorded in facts:
         if why := rerun.follow(recorded):
@@ -69,15 +72,20 @@ def verify(facts: Iterable[Recorded], rules: Callable[[Asked], Rules]) -> Verifi
 
 
 _ByAgent: TypeAlias = (
-    Informed | Said | Spent | Retried | Reprompted | Answered | Voted | TurnFailed | Presented | Evaluated
+    Informed | Said | Spent | Retried | Reprompted | Answered | Voted | TurnFailed | Presented | Evaluated | Summarised
 )
+
+
+_SHOWN_NONE: tuple[Purpose, ...] = ("solo", "answer", "summarise")
+_ENDS: dict[type[Fact], Purpose] = {Presented: "present", Evaluated: "evaluate", Summarised: "summarise"}
+"""What ends in one kind of turn alone."""
 
 
 @dataclass(slots=True)
 class _Rerun:
     """The orchestrator over again, as far as the log goes."""
 
-    find: Callable[[Asked], Rules]
+    find: Callable[[Asked | Resumed], Rules]
     rules: Rules = field(default_factory=Rules)
     state: State = field(default_factory=State)
     bound: Sequence[Fact] = ()
@@ -94,9 +102,8 @@ class _Rerun:
 
     def _judge(self, fact: Fact) -> str:
         match fact:
-            case Asked():
-                self.rules, self.bound, self.acting = self.find(fact), (), True
-                return "the turns that are open are ended first" if interrupted(self.state, "interrupted", "") else ""
+            case Asked() | Resumed():
+                return self._begun(fact)
             case Waited(agent):  # a call that is cancelled tells of it after its turn has ended
                 return "" if agent in self.state.seats else f"there is no agent {agent} in the team"
             case TurnBegan() | VotingOpened() | Chosen() | Stopped():
@@ -105,8 +112,18 @@ class _Rerun:
                 return self._decided(fact)
             case TurnFailed() | Presented() | Informed() | Said() | Spent() | Retried() | Reprompted():
                 return self._by_agent(fact)
-            case Answered() | Voted() | Evaluated():
+            case Answered() | Voted() | Evaluated() | Summarised():
                 return self._by_agent(fact)
+
+    def _begun(self, fact: Asked | Resumed) -> str:
+        if isinstance(fact, Asked) and interrupted(self.state, "interrupted", ""):
+            return "the turns that are open are ended first"
+        if isinstance(fact, Resumed) and not self.state.unfinished:
+            return "there is nothing to go on with: " + (
+                "the question has its final answer" if self.state.asked else self.next
+            )
+        self.rules, self.bound, self.acting = self.find(fact), (), True
+        return ""
 
     @property
     def next(self) -> str:
@@ -152,7 +169,7 @@ class _Rerun:
 
     def _fair(self, fact: TurnBegan) -> bool:
         """Whether it shows every current answer once, in whatever order: that was shuffled. Before its first, none."""
-        if fact.purpose in ("solo", "answer"):
+        if fact.purpose in _SHOWN_NONE:
             return not fact.ballot
         labels, shown = [f"agent{number}" for number in range(1, len(fact.ballot) + 1)], [*fact.ballot.values()]
         whole = [*fact.ballot] == labels and sorted(shown) == sorted(self.state.entries)
@@ -163,7 +180,7 @@ class _Rerun:
         if not isinstance(step, Ask):
             return _json(step)
         shown = "no answer"
-        if step.purpose not in ("solo", "answer"):
+        if step.purpose not in _SHOWN_NONE:
             shown = ", ".join(" with ".join(map(str, entry)) for entry in self.state.entries)
             shown = f"every current answer ({shown}; answers that say the same stand together)"
             shown += ", the winner's first" if step.purpose == "present" else ""
@@ -178,10 +195,26 @@ class _Rerun:
         seat = self.state.seats.get(fact.agent)
         if seat is None or seat.turn is None or seat.turn != fact.turn:
             return f"{fact.agent} has no open turn {fact.turn}: {self.next}"
-        if isinstance(fact, Informed):
-            return self._informed(seat, fact)
-        act = _act(seat, fact)
-        return refusal(self.state, self.rules, fact.agent, act) or "" if act else ""
+        if self.state.stopped:
+            return self.next
+        match fact:
+            case Informed():
+                return self._informed(seat, fact)
+            case Presented() | Evaluated() | Summarised() if seat.purpose != _ENDS[type(fact)]:
+                return f"a turn with the purpose {seat.purpose} cannot end so"
+            case Summarised():
+                return self._summarised(fact)
+            case _:
+                act = _act(seat, fact)
+                return refusal(self.state, self.rules, fact.agent, act) or "" if act else ""
+
+    def _summarised(self, fact: Summarised) -> str:
+        """All that is to be summarised, in no more characters than it may have."""
+        if not fact.content.strip():
+            return refusal(self.state, self.rules, fact.agent, Final("")) or ""
+        content = fact.content[: self.state.summary_room]
+        right = replace(fact, until=self.state.oldest[-1].seq, content=content)
+        return "" if right == fact else _json(right)
 
     def _informed(self, seat: Seat, fact: Informed) -> str:
         if seat.purpose != "decide" or saw_all(self.state, seat.ballot):

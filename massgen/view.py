@@ -12,10 +12,12 @@ from massgen.events import (
     Presented,
     Recorded,
     Reprompted,
+    Resumed,
     Retried,
     Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -23,13 +25,17 @@ from massgen.events import (
 )
 from massgen.messages import Chunk, ReasoningDelta, TextDelta, ToolCallDelta, Waiting
 from massgen.quotas import UNITS
-from massgen.state import State, apply
+from massgen.rosters import Change, change
+from massgen.state import GONE, State, apply
 from massgen.streams import KEEP, Delta, Stream, line, safe
 
-Phase: TypeAlias = Literal["answering", "voting", "presenting", "done"]
+Phase: TypeAlias = Literal["summarising", "answering", "voting", "presenting", "done"]
 Mood: TypeAlias = Literal[
-    "waiting", "thinking", "retrying", "answered", "voted", "presenting", "checking", "failed", "dropped", "done"
-]
+    "waiting", "thinking", "retrying", "answered", "voted", "presenting", "checking", "failed", "dropped", "done",
+    "summarising", "left",
+]  # fmt: skip
+_Ending: TypeAlias = Answered | Voted | TurnFailed | Presented | Evaluated | Summarised
+_DOING: dict[str, Mood] = {"present": "presenting", "evaluate": "checking", "summarise": "summarising"}
 
 WORTH_SHOWING = 1.0
 """Seconds of waiting for a limit that are worth a word."""
@@ -87,6 +93,14 @@ class Lane:
     def settle(self, text: str, at: float) -> None:
         self.text, self.settled, self.took, self.retry_at = safe(text[:KEEP])[:KEEP], True, at - self.began, 0
 
+    def go_on(self, gap: float, at: float, *, at_work: bool) -> None:
+        """The run goes on after `gap` seconds in which nothing happened; `at_work`: with the turn that was open."""
+        self.began, self.retry_at, self.waits = self.began + gap, 0, None
+        if at_work:
+            self.text, self.settled, self.took, self.note, self._stream = "", False, None, "", Stream()
+        elif not self.settled:
+            self.settle(self.text, at)
+
     def hear(self, chunk: Delta) -> None:
         self.retry_at = 0
         self._stream.hear(chunk)
@@ -95,7 +109,7 @@ class Lane:
 
 @dataclass(slots=True)
 class View:
-    """A run as a person follows it. Texts are bounded, so its size does not grow with the length of the streams."""
+    """The last question as a person follows it. Texts are bounded, so its size does not grow with the length of the streams."""
 
     state: State = field(default_factory=State)
     lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
@@ -103,26 +117,40 @@ class View:
     question: str = ""
     began: float = 0
     ended: float | None = None
+    change: Change = field(default_factory=Change)
+    """Of the team, when the run last went on."""
+    _last: float = 0  # when the last fact was recorded
 
     def fact(self, recorded: Recorded) -> None:
-        fact, at = recorded.fact, recorded.at
-        if self.ended is not None:  # a stopped run goes on: the time between does not count
-            self.began, self.ended = self.began + at - self.ended, None
-        self.state = apply(self.state, recorded)
+        fact, at, before = recorded.fact, recorded.at, self.state
+        self.state = apply(before, recorded)
         match fact:
             case Asked(question, roster):
-                self.question, self.began = line(question), at
-                self.lanes = {member.id: Lane(line(member.model, 80)) for member in roster}
+                self.question, self.began, self.ended = line(question), at, None
+                self.use, self.change = Use(), Change()
+                self.lanes = {member.id: Lane(line(member.model, 80), began=at) for member in roster}
+            case Resumed():
+                self.change = change(before.asked.roster if before.asked else (), fact.roster)
+                self._go_on(fact, at)
+            case Stopped():
+                self.ended = at
             case TurnBegan(agent):
                 self.lanes[agent].begin(at)
             case Said() | Spent() | Retried() | Waited() | Reprompted():
                 self._heard(self.lanes[fact.agent], fact, at)
-            case Stopped():
-                self.ended = at
-            case Answered() | Voted() | TurnFailed() | Presented() | Evaluated():
+            case Answered() | Voted() | TurnFailed() | Presented() | Evaluated() | Summarised():
                 self._settled(self.lanes[fact.agent], fact, at)
             case _:
                 pass
+        self._last = at
+
+    def _go_on(self, resumed: Resumed, at: float) -> None:
+        gap = max(0.0, at - (self._last if self.ended is None else self.ended))  # which does not count
+        self.began, self.ended = self.began + gap, None
+        for agent, lane in self.lanes.items():
+            lane.go_on(gap, at, at_work=self.state.seats[agent].turn is not None)
+        for member in resumed.roster:
+            self.lanes.setdefault(member.id, Lane("", began=at)).model = line(member.model, 80)
 
     def delta(self, agent: str, chunk: Chunk) -> None:
         match chunk:
@@ -149,12 +177,12 @@ class View:
             case Reprompted(_, _, why):
                 lane.note = line(why)
 
-    def _settled(self, lane: Lane, fact: Answered | Voted | TurnFailed | Presented | Evaluated, at: float) -> None:
+    def _settled(self, lane: Lane, fact: _Ending, at: float) -> None:
         match fact:
             case TurnFailed(_, _, kind, cause):
                 lane.note, lane.failure = line(cause or kind), kind
                 lane.settle(cause or kind, at)
-            case Answered(content=text) | Voted(reason=text):
+            case Answered(content=text) | Voted(reason=text) | Summarised(content=text):
                 lane.settle(text, at)
             case Presented(_, turn, content):
                 lane.settle(content, at if turn else lane.began + (lane.took or 0))
@@ -165,9 +193,9 @@ class View:
     def phase(self) -> Phase:
         if self.ended is not None:
             return "done"
-        if self.state.chosen:
-            return "presenting"
-        return "voting" if self.state.voting_open else "answering"
+        if any(seat.turn is not None and seat.purpose == "summarise" for seat in self.state.seats.values()):
+            return "summarising"
+        return "presenting" if self.state.chosen else "voting" if self.state.voting_open else "answering"
 
     @property
     def tally(self) -> dict[str, int]:
@@ -198,10 +226,9 @@ class View:
         """What the agent is doing, in one word."""
         seat, lane = self.state.seats[agent], self.lanes[agent]
         if seat.left:
-            return "dropped" if lane.failure == "timeout" else "failed"
+            return "left" if seat.left == GONE else "dropped" if lane.failure == "timeout" else "failed"
         if seat.turn is not None:
-            doing: dict[str, Mood] = {"present": "presenting", "evaluate": "checking"}
-            return "retrying" if lane.retry_at > now else doing.get(seat.purpose, "thinking")
+            return "retrying" if lane.retry_at > now else _DOING.get(seat.purpose, "thinking")
         if self.state.presented and self.state.presented.agent == agent:
             return "done"
         if seat.vote is not None:
@@ -218,10 +245,10 @@ class View:
                 return f"{mood}: {lane.note}"
             case "voted":
                 return f"voted for {self.author(seat.vote or 0)}"
-            case "thinking" | "presenting" | "checking" if lane.waits:
-                return waiting(lane.waits)
-            case "thinking" | "presenting" | "checking":
-                return f"{mood} {duration(int(max(0, now - lane.began)))}"
+            case "thinking" | "presenting" | "checking" | "summarising":
+                return waiting(lane.waits) if lane.waits else f"{mood} {duration(int(max(0, now - lane.began)))}"
+            case "left":
+                return "left the team"
             case _:
                 again, won = mood == "answered" and seat.given > 1, mood == "done" and self.tally
                 return "answered anew" if again else "won" if won else mood

@@ -13,10 +13,12 @@ from massgen.events import (
     Presented,
     Purpose,
     Recorded,
+    Resumed,
     Retried,
     Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -40,14 +42,38 @@ class Run:
     facts: list[Recorded] = field(default_factory=list[Recorded])
     turns: dict[str, int] = field(default_factory=dict[str, int])
     answers: dict[str, int] = field(default_factory=dict[str, int])
+    asked: list[int] = field(default_factory=list[int])
 
     def add(self, fact: Fact, after: float = 0.0) -> int:
         self.at = round(self.at + after, 3)
         self.facts.append(Recorded(len(self.facts) + 1, self.at, fact))
         return len(self.facts)
 
-    def ask(self, question: str = QUESTION) -> "Run":
-        self.add(Asked(question, tuple(Member(name, "openai", f"model-{name[0]}") for name in self.names)))
+    @property
+    def roster(self) -> tuple[Member, ...]:
+        return tuple(Member(name, "openai", f"model-{name[0]}") for name in self.names)
+
+    def ask(self, question: str = QUESTION, *, after: float = 0.0) -> "Run":
+        self.asked.append(self.add(Asked(question, self.roster), after))
+        self.answers = {}
+        return self
+
+    def resume(self, *names: str, after: float = 3600.0) -> "Run":
+        """Go on with the team, or with `names`."""
+        self.names = names or self.names
+        self.add(Resumed(self.roster), after)
+        return self
+
+    def interrupt(self, *names: str) -> "Run":
+        for name in names:
+            self.add(TurnFailed(name, self.turns[name], "interrupted", "the run was stopped"))
+        self.add(Stopped("interrupted"))
+        return self
+
+    def summarise(self, name: str, content: str, until: int) -> "Run":
+        """A summary of the conversation up to the question number `until`, from 1."""
+        self.begin("summarise", [name]).call(name, content)
+        self.add(Summarised(name, self.turns[name], self.asked[until - 1], content))
         return self
 
     @property
@@ -56,7 +82,7 @@ class Run:
 
     def begin(self, purpose: Purpose, names: Iterable[str] | None = None) -> "Run":
         for name in self.names if names is None else names:
-            ballot = {} if purpose in ("solo", "answer") else self.ballot
+            ballot: Ballot = {} if purpose in ("solo", "answer", "summarise") else self.ballot
             self.turns[name] = self.add(TurnBegan(name, purpose, ballot))
         return self
 
@@ -134,6 +160,33 @@ def presenting(count: int) -> Run:
 def whole(count: int) -> Run:
     """A run from the question to the final answer."""
     return presenting(count).present(names(count)[0]).stop()
+
+
+def resumed() -> Run:
+    """A run that was interrupted while two were at work: bob goes on, carol has left, dave joins."""
+    run = (
+        answering(3).answer("alice").interrupt("bob", "carol").resume("alice", "bob", "dave").begin("answer", ["dave"])
+    )
+    run.answer("bob", "Canberra.").answer("dave", "It is Canberra.")
+    run.add(VotingOpened("all answered"))
+    run.begin("decide")
+    for name in run.names:
+        run.vote(name, "bob")
+    return run.choose("bob", {"bob": 3}).begin("present", ["bob"]).present("bob", "Canberra.").stop()
+
+
+def conversed() -> Run:
+    """Three questions to one agent; before the third, the first is summarised."""
+    run = Run(("alice",))
+    for question in ("What is the capital of Australia?", "And of New Zealand?", "How far apart are they?"):
+        run.ask(question, after=60.0)
+        if len(run.asked) > 2:
+            run.summarise("alice", "Canberra is the capital of Australia.", 1)
+        answer = f"The answer to question {len(run.asked)}."
+        run.begin("solo").answer("alice", answer).choose("alice", {})
+        run.add(Presented("alice", None, answer))
+        run.stop()
+    return run
 
 
 def troubled() -> Run:

@@ -19,7 +19,7 @@ from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
 from massgen.messages import Message, Text, TextDelta, ToolCall, Waiting
 from massgen.view import View
 from tests import pictures
-from tests.facts import START, Run, answering, presenting, troubled, voting, whole
+from tests.facts import START, Run, answering, conversed, presenting, resumed, troubled, voting, whole
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "display"
 STREAMED = (
@@ -236,6 +236,32 @@ def test_what_goes_wrong_is_worth_a_line_too() -> None:
         "chosen: alice (single agent)",
         "alice checked the final answer: submit: it is right",
         "stopped: timeout",
+    ]
+
+
+def test_a_run_that_goes_on_says_so_and_who_joined_and_who_left() -> None:
+    told = plain(resumed())
+    assert told[1:9] == [
+        "alice answered (1.5 s, 120 tokens)",
+        "bob was interrupted: the run was stopped",
+        "carol was interrupted: the run was stopped",
+        "stopped: interrupted",
+        "the run goes on: dave joined; carol left",
+        "bob answered (3.0 s, 120 tokens)",
+        "dave answered (3.0 s, 120 tokens)",
+        "voting opened: all answered",
+    ]
+    same = answering(1).interrupt("alice").resume()
+    assert plain(same)[3] == "the run goes on"
+
+
+def test_a_summary_of_the_conversation_is_told_and_each_question_ends_with_its_own_totals() -> None:
+    told = plain(conversed())
+    assert "alice summarised the conversation before (1.5 s, 120 tokens)" in told
+    assert [line for line in told if line.startswith("asked")][2] == "asked alice: How far apart are they?"
+    assert told[-2:] == [
+        "Chosen: alice (single agent)",
+        "2 model calls, 1,624 tokens in, 240 out, $0.0042, 3.0 s",
     ]
 
 

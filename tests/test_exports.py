@@ -8,12 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from massgen import sessions
@@ -27,8 +28,10 @@ from massgen.events import (
     Presented,
     Recorded,
     Reprompted,
+    Resumed,
     Spent,
     Stopped,
+    Summarised,
     TurnFailed,
     VotingOpened,
     Waited,
@@ -38,9 +41,12 @@ from massgen.log import Log, read
 from massgen.messages import Media
 from massgen.streams import safe
 from massgen.transcript import MAX_EVENTS, turns
-from tests.facts import ANSWER, QUESTION, Run, answering, presenting, troubled, whole
+from tests.conversations import Process, performed, processes
+from tests.facts import ANSWER, QUESTION, Run, answering, conversed, presenting, resumed, troubled, whole
+from tests.test_truths import folder
 
 FORMS: tuple[Form, ...] = ("json", "md", "html")
+GOLDEN = sorted(Path(__file__).with_name("golden").glob("format-1*.jsonl"))
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=https://evil.example/x onerror=alert(1)>',
@@ -111,6 +117,9 @@ def saying(text: str) -> Run:
     run.add(Evaluated(two, run.turns[two], "restart", "", f"i{text}"))
     run.begin("answer", [one]).answer(one, f"e{text}")
     run.choose(one, {}).begin("present", [one]).present(one, f"q{text}").stop()
+    run.ask(f"and{text}", after=60).summarise(one, f"t{text}", 1).interrupt().resume(one, f"four{text}")
+    run.begin("answer", [one]).answer(one, f"g{text}").choose(one, {})
+    run.begin("present", [one]).present(one, f"q{text}").stop()
     return run
 
 
@@ -268,7 +277,7 @@ def test_a_run_that_never_came_to_an_answer_is_told_too(form: Form) -> None:
 
 def test_the_page_shows_the_answers_the_votes_and_the_times() -> None:
     found = page(troubled().facts)
-    ids = [values["id"] for _, values in found.tags if "id" in values]
+    ids = [f"{values['id']}" for tag, values in found.tags if "id" in values and tag != "section"]
     links = [values["href"] for tag, values in found.tags if tag == "a"]
     assert len(ids) == 3
     assert {f"#{each}" for each in ids} >= {*links}
@@ -386,10 +395,90 @@ def test_no_setting_of_the_run_is_in_a_document() -> None:
         assert "jane" not in rendered(facts, form)
 
 
-def test_the_golden_log_can_be_exported() -> None:
-    facts = read(Path(__file__).with_name("golden") / "format-1.jsonl")
+@pytest.mark.parametrize("log", GOLDEN, ids=lambda log: log.stem)
+def test_the_golden_logs_can_be_exported(log: Path) -> None:
+    facts = [*read(log)]
     for form in FORMS:
         assert rendered(facts, form)
+
+
+# Conversations, and runs that went on
+
+
+def test_each_question_of_a_conversation_is_told_with_what_came_of_it() -> None:
+    questions = ["What is the capital of Australia?", "And of New Zealand?", "How far apart are they?"]
+    turns = data(conversed())["turns"]
+    assert [turn["question"] for turn in turns] == questions
+    assert [turn["answer"] for turn in turns] == [f"The answer to question {n}." for n in (1, 2, 3)]
+    assert [len(turn["answers"]) for turn in turns] == [1, 1, 1]
+    text = rendered(conversed().facts, "md")
+    assert [each for each in text.split("\n") if each.startswith("# ")] == [f"# {question}" for question in questions]
+    assert "- Question 3, 2026-09-21 14:16 UTC, 1 agent\n" in text
+    found = page(conversed().facts)
+    sections = [values["id"] for tag, values in found.tags if tag == "section"]
+    assert sections == ["q1", "q2", "q3"]
+    assert [values["href"] for tag, values in found.tags if tag == "a"] == [f"#{each}" for each in sections]
+    assert "nav" not in [tag for tag, _ in page(whole(1).facts).tags]
+
+
+def test_a_summary_is_told_with_the_question_it_goes_up_to() -> None:
+    summary = "Canberra is the capital of Australia."
+    turn = data(conversed())["turns"][2]
+    assert turn["summaries"] == [{"author": "alice", "at": 1.5, "until": 1, "text": summary}]
+    text = rendered(conversed().facts, "md")
+    assert f"## The conversation before, in short\n\nBy alice, after 1.5 s, up to question 1\n\n> {summary}" in text
+    assert "- 0.0 s: alice was asked to summarise the conversation before" in text
+    assert "- 1.5 s: alice summarised the conversation up to question 1" in text
+    found = page(conversed().facts)
+    assert {summary, "By alice, after 1.5 s, up to question 1"} <= {*found.texts}
+    assert "act-summary" in [values.get("class") for tag, values in found.tags if tag == "rect"]
+
+
+def test_a_run_that_went_on_tells_who_joined_and_who_left_and_counts_no_time_between() -> None:
+    turn = data(resumed())["turns"][0]
+    assert turn["resumed"] == [{"at": 1.5, "joined": ["dave"], "left": ["carol"], "replaced": []}]
+    assert turn["seconds"] == 7.2
+    assert [each["id"] for each in turn["team"]] == ["alice", "bob", "carol", "dave"]
+    assert [bool(each["left"]) for each in turn["team"]] == [False, False, True, False]
+    text = rendered(resumed().facts, "md")
+    assert "- 1.5 s: the run ended: interrupted\n- 1.5 s: the run went on: dave joined; carol left" in text
+    assert "### dave (openai model-d)\n\nAnswer 1, after 4.5 s:\n\n> It is Canberra." in text
+    assert "Canberra." in page(resumed().facts).texts
+
+
+def test_a_turn_that_was_taken_up_has_a_bar_for_each_of_its_parts() -> None:
+    spans = [(each.began, each.ended, each.act) for each in turns(resumed().facts)[0].spans if each.agent == "bob"]
+    assert spans[:2] == [(0.0, 1.5, "failure"), (1.5, 3.0, "answer")]
+    killed = answering(2).call("bob", "", seconds=5).resume("alice").call("alice", "", seconds=2)
+    spans = [(each.agent, each.began, each.ended, each.act) for each in turns(killed.facts)[0].spans]
+    assert spans == [("bob", 0.0, 5.0, "unfinished"), ("alice", 0.0, 7.0, "unfinished")]
+
+
+def test_a_model_that_was_replaced_is_told_with_the_last_one() -> None:
+    run = answering(2)
+    run.add(Resumed((Member("alice", "openai", "model-a"), Member("bob", "google", "better"))), after=60)
+    assert data(run)["turns"][0]["resumed"] == [{"at": 0.0, "joined": [], "left": [], "replaced": ["bob"]}]
+    assert "### bob (google better)" in rendered(run.facts, "md")
+
+
+def test_a_summary_up_to_no_question_is_told_as_damage() -> None:
+    run = whole(1).ask("And New Zealand?").begin("summarise", ["alice"])
+    run.add(Summarised("alice", run.turns["alice"], 99, "All of it."))
+    assert told(run.facts, "json").endswith("(Summarised) contradicts those before it: 99")
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(processes)
+def test_every_session_can_be_exported_and_every_turn_has_its_bars(run: list[Process]) -> None:
+    with folder() as name:
+        facts, _ = performed(Path(name) / "events.jsonl", run)
+    for form in FORMS:
+        assert rendered(facts, form)
+    for turn in turns(facts):
+        assert all(0 <= span.began <= span.ended <= turn.seconds for span in turn.spans)
+        for agent in turn.members:
+            bars = [(span.began, span.ended) for span in turn.spans if span.agent == agent]
+            assert all(one[1] <= other[0] for one, other in pairwise(bars))
 
 
 # The command

@@ -90,7 +90,7 @@ def test_words_are_readable_on_light_and_dark_terminals(scene: Scene, terminal: 
 
 
 def moods() -> dict[Mood, View]:
-    """A view whose first agent is in that mood, and one whose last is `dropped`."""
+    """A view whose first agent is in that mood."""
     late = answering(2)
     late.add(TurnFailed("alice", late.turns["alice"], "timeout", "longer than 600 s"))
     return {
@@ -104,6 +104,8 @@ def moods() -> dict[Mood, View]:
         "failed": viewed(answering(2).fail("alice", "HTTP 401")),
         "dropped": viewed(late),
         "done": viewed(whole(2)),
+        "summarising": viewed(whole(2).ask("And New Zealand?").begin("summarise", ["alice"])),
+        "left": viewed(answering(2).interrupt("alice", "bob").resume("bob")),
     }
 
 
@@ -170,6 +172,18 @@ def test_a_long_cause_takes_four_rows_of_its_column() -> None:
     column = [row[54:] for row in drawn[3:-2]]
     assert column[-1].endswith("…")
     assert len(column) == 4
+
+
+def test_the_footer_counts_who_has_left_the_team_apart_from_who_failed() -> None:
+    run = answering(3).fail("carol", "HTTP 401").interrupt("alice", "bob").resume("alice")
+    assert rows(viewed(run))[-1].startswith("answering 0 of 1 · 1 failed · 1 left · ")
+
+
+def test_the_footer_says_that_the_conversation_is_summarised() -> None:
+    run = whole(3).ask("And New Zealand?").begin("summarise", ["alice"])
+    drawn = rows(viewed(run))
+    assert drawn[-1].startswith("summarising · ")
+    assert drawn[2].startswith("● alice model-a          │ · bob")
 
 
 def test_a_checked_answer_is_the_winners_again() -> None:

@@ -34,7 +34,7 @@ HOSTILE = (
     "\x1b[2J\x1b[1;1Hhome \x1b]0;owned\x07 \x9b31mC1 \u202egnp.exe\u202c \u2066isolated\u2069 \x1b[?1049h\x1b[?7h\x0e bell\x07 "
     "日本語の文字が続きます。 שלום עולם، مرحبا بالعالم e\u0301\u0323 \U0001f468\u200d\U0001f469\u200d\U0001f467\U0001f44d\U0001f3fd end"
 )
-PHASES = ("answering", "voting", "presenting", "done")
+PHASES = ("summarising", "answering", "voting", "presenting", "done")
 
 
 class Screen(pyte.Screen):

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from massgen.events import (
@@ -19,10 +20,12 @@ from massgen.events import (
     Presented,
     Recorded,
     Reprompted,
+    Resumed,
     Retried,
     Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -30,9 +33,12 @@ from massgen.events import (
     Waited,
 )
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage, Waiting
+from massgen.rosters import Change
 from massgen.streams import KEEP, line, safe
 from massgen.view import Use, View, duration, money, summary
-from tests.facts import ANSWER, START, Run, answering, presenting, troubled, voting, whole
+from tests.conversations import Process, performed, processes
+from tests.facts import ANSWER, START, Run, answering, conversed, presenting, resumed, troubled, voting, whole
+from tests.test_truths import folder
 
 
 def viewed(run: Run) -> View:
@@ -118,7 +124,7 @@ def test_a_cancelled_turn_leaves_the_agent_as_it_was() -> None:
 
 
 def test_a_check_of_the_final_answer_may_send_the_team_back() -> None:
-    run = whole(3).begin("evaluate", ["alice"])
+    run = presenting(3).present("alice").begin("evaluate", ["alice"])
     assert statuses(run)[0] == "checking 0 s"
     run.add(Evaluated("alice", run.turns["alice"], "restart", "no source", "cite one"), after=1)
     view = viewed(run)
@@ -130,9 +136,108 @@ def test_a_resumed_run_does_not_count_the_time_between() -> None:
     run = answering(3)
     run.add(Stopped("interrupted"), after=5)
     assert viewed(run).elapsed(run.at + 60) == 5
-    run.add(TurnFailed("alice", run.turns["alice"], "interrupted", "interrupted"), after=3600)
-    view = viewed(run)
+    view = viewed(run.resume())
     assert (view.phase, view.elapsed(run.at + 2)) == ("answering", 7)
+    killed = answering(3).call("alice", "", seconds=5).resume()
+    assert viewed(killed).elapsed(killed.at + 2) == 7
+
+
+def test_a_turn_that_is_taken_up_goes_on_where_it_was() -> None:
+    run = answering(3).call("bob", "Almost", seconds=5).interrupt("alice", "bob", "carol").resume("alice", "bob")
+    view = viewed(run)
+    view.delta("bob", TextDelta("Canb"))
+    assert statuses(run, 2) == ["thinking 7 s", "thinking 7 s", "left the team"]
+    assert (view.lanes["bob"].text, view.lanes["bob"].note, view.lanes["bob"].turn_tokens) == ("Canb", "", 120)
+    assert viewed(run.answer("bob", "Canberra.")).lanes["bob"].took == 6.5
+
+
+def test_a_turn_that_is_not_taken_up_is_settled() -> None:
+    run = answering(2).answer("alice")
+    view = viewed(run)
+    view.delta("bob", TextDelta("Canb"))
+    roster = (Member("alice", "openai", "model-a"), Member("bob", "openai", "other"))
+    view.fact(Recorded(99, run.at + 60, Resumed(roster)))
+    view.delta("bob", TextDelta("erra"))
+    assert [view.mood(agent, run.at) for agent in view.lanes] == ["answered", "waiting"]
+    assert (view.lanes["bob"].model, view.lanes["bob"].text, view.lanes["bob"].took) == ("other", "Canb", 1.5)
+    assert view.change == Change(replaced=("bob",))
+
+
+def test_who_joins_and_who_leaves_a_run_that_goes_on_is_told() -> None:
+    view = viewed(resumed())
+    assert [*view.lanes] == ["alice", "bob", "carol", "dave"]
+    assert statuses(resumed()) == ["voted for bob", "won", "left the team", "voted for bob"]
+    assert view.change == Change(joined=("dave",), left=("carol",))
+    assert view.elapsed(0) == pytest.approx(resumed().at - START - 3600)
+
+
+def test_who_had_left_for_a_failure_is_back() -> None:
+    run = answering(2).fail("bob", "HTTP 401").interrupt("alice").resume()
+    assert statuses(run) == ["thinking 0 s", "waiting"]
+    assert str(viewed(run).change) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (Change(), ""),
+        (Change(("dave", "erin")), "dave, erin joined"),
+        (Change((), ("bob",), ("carol",)), "bob left; carol has another model"),
+        (Change(replaced=("bob", "carol")), "bob, carol have another model"),
+    ],
+)
+def test_a_change_of_the_team_reads_naturally(change: Change, words: str) -> None:
+    assert str(change) == words
+
+
+def test_an_agent_that_summarises_the_conversation_is_seen_at_it() -> None:
+    run = whole(1).ask("And New Zealand?", after=60.0).begin("summarise", ["alice"])
+    assert (viewed(run).phase, statuses(run, 2)) == ("summarising", ["summarising 2 s"])
+    run = conversed()
+    facts = [each for each in run.facts if each.seq <= [type(each.fact) for each in run.facts].index(Summarised) + 1]
+    run.facts[:] = facts
+    lane = viewed(run).lanes["alice"]
+    assert (viewed(run).phase, lane.text, lane.took) == ("answering", "Canberra is the capital of Australia.", 1.5)
+
+
+def test_each_question_has_its_own_totals() -> None:
+    run = whole(3).ask("And New Zealand?", after=60.0)
+    assert summary(viewed(run), run.at + 3) == (
+        "No answer was chosen: interrupted",
+        "0 model calls, 0 tokens in, 0 out, 3.0 s",
+    )
+
+
+def test_a_wait_that_is_told_after_the_end_does_not_begin_the_run_again() -> None:
+    run = whole(1)
+    run.add(Waited("alice", run.turns["alice"], "rpm", 9, 9, 12.0), after=60.0)
+    view = viewed(run)
+    assert (view.phase, view.elapsed(run.at)) == ("done", pytest.approx(run.at - 60 - START))
+
+
+def test_an_answer_without_a_turn_took_no_longer_than_since_the_question() -> None:
+    run = Run().ask()
+    run.add(Answered("alice", 0, ANSWER), after=5.0)
+    assert viewed(run).lanes["alice"].took == 5.0
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(processes)
+def test_of_a_session_the_last_question_is_all_that_a_view_needs_to_have_seen(run: list[Process]) -> None:
+    with folder() as name:
+        facts, _ = performed(Path(name) / "events.jsonl", run)
+    last = max(place for place, each in enumerate(facts) if isinstance(each.fact, Asked))
+    whole, part = View(), View()
+    for each in facts:
+        whole.fact(each)
+    for each in facts[last:]:
+        part.fact(each)
+    assert (summary(whole, 0), whole.lanes, whole.phase, whole.change) == (
+        summary(part, 0),
+        part.lanes,
+        part.phase,
+        part.change,
+    )
 
 
 def test_a_reprompted_agent_and_one_shown_news_keep_thinking() -> None:
@@ -312,8 +417,16 @@ _text = st.one_of(st.text(max_size=40), st.just("x\t" * 5_000), st.just("\\u12")
 _seq = st.integers(1, 30)
 _seconds = st.floats(0, 1e6)
 _ballot = st.dictionaries(st.sampled_from(["agent1", "agent2"]), st.tuples(_seq), min_size=1)
+_rosters = st.lists(st.sampled_from(["alice", "bob", "carol"]), unique=True).map(
+    lambda names: tuple(Member(name, "openai", "m") for name in ("alice", "bob", *names))
+)
 _fact = st.one_of(
-    st.builds(TurnBegan, _names, st.sampled_from(["solo", "answer", "decide", "present", "evaluate"]), _ballot),
+    st.builds(Asked, _text, _rosters),
+    st.builds(Resumed, _rosters),
+    st.builds(Summarised, _names, _seq, _seq, _text),
+    st.builds(
+        TurnBegan, _names, st.sampled_from(["solo", "answer", "decide", "present", "evaluate", "summarise"]), _ballot
+    ),
     st.builds(Informed, _names, _seq, _ballot),
     st.builds(Said, _names, _seq, st.builds(Message, st.just("assistant"), st.tuples(st.builds(Text, _text)))),
     st.builds(Spent, _names, _seq, _text, _seq, _seq, st.none() | _seconds, _seconds),
@@ -352,6 +465,7 @@ def test_whatever_happens_the_view_can_be_read_and_stays_small(
             case fact:
                 view.fact(Recorded(seq, START + seq, fact))
         now = START + seq + later
+        assert view.phase
         assert all(safe(view.status(agent, now)) == view.status(agent, now) for agent in view.lanes)
         assert all("\n" not in text for text in summary(view, now))
         assert all(max(len(lane.text), len(lane.note)) <= KEEP for lane in view.lanes.values())
