@@ -69,7 +69,8 @@ class Turn:
     def roster(self) -> tuple[Member, ...]:
         """The team, and who else took part."""
         members = {each.id: each for each in self.team}
-        others = [each.agent for each in self.acts] + ([self.winner] if self.final or not members else [])
+        others = [*(each.agent for each in self.acts), *([self.winner] if self.final else [])]
+        others = others if others or members else [self.winner]
         return (
             *members.values(),
             *(Member(each, UNKNOWN, "") for each in dict.fromkeys(others) if each not in members),

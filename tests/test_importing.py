@@ -21,7 +21,9 @@ from massgen.exports import rendered
 from massgen.importing import KNOWN, Imported, foreign, imported
 from massgen.log import read
 from massgen.state import State, fold
+from tests.command import massgen, write_config
 from tests.facts import Run, troubled, whole
+from tests.providers import Simulator, Team
 from tests.public_sessions import LOG, SESSION, Logs, Session
 from tests.test_session_index import HEADER, IDS, written
 from tests.test_sessions_command import Output, kept, told
@@ -702,6 +704,37 @@ def test_many_notes_are_told_in_part(tmp_path: Path) -> None:
     session.turn(80, "Eighty?", "80")
     notes = imported(session.path).notes
     assert (len(notes), notes[-1]) == (import_files.MAX_NOTES + 1, "and 29 more that are like these")
+
+
+# --- it goes on ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_of_the_public_version_goes_on_here(tmp_path: Path) -> None:
+    session = Session.new(tmp_path)
+    session.turn(1, "What is the capital of France?", "Paris, on the Seine.")
+    async with Simulator(Team(final="Rome.")) as team:
+        config = write_config(tmp_path / "team.yaml", team.base_url, agents=2)
+        ran = await massgen("--config", str(config), "--continue", str(session.path), "And of Italy?")
+        again = await massgen("--config", str(config), "--continue", str(session.path / "turn_1"), "And of Spain?")
+    assert (ran.code, ran.out) == (again.code, again.out) == (Exit.ANSWER, "Rome.\n")
+    assert (call := team.calls[0].call)
+    asked = [(each["role"], each["content"]) for each in call.messages[1:3]]
+    assert asked == [("user", "What is the capital of France?"), ("assistant", "Paris, on the Seine.")]
+    (folder,) = sessions.folder().iterdir()
+    assert len(of(Asked, Imported(folder))) == 3
+
+
+async def test_a_cancelled_turn_of_the_public_version_is_finished_here(tmp_path: Path, capsys: Output) -> None:
+    session = Session.new(tmp_path)
+    session.cancelled(1, "What is the capital of France?", {"agent_a": "Paris.", "agent_b": "Lyon."})
+    made = imported(session.path)
+    async with Simulator(Team(final="Paris.")) as team:
+        config = write_config(tmp_path / "team.yaml", team.base_url, agents=2)
+        ran = await massgen("--config", str(config), "--continue", made.folder.name)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+    assert "the last question has no answer yet and is finished first: 2 answers" in ran.err
+    assert "unknown left" not in ran.err
+    assert run(["sessions", "show", made.folder.name]) == 0
 
 
 # --- whatever is there -----------------------------------------------------------------------------------------------
