@@ -26,11 +26,12 @@ BLOBS = "blobs"
 
 _CODES = {kind.__name__.encode(): ord("A") + number for number, kind in enumerate(get_args(Fact))}
 _LINE = re.compile(
-    rb'\{"seq":([1-9]\d{0,17}),"at":(?:0|[1-9]\d*)(?:\.\d+)?,("more":true,)?"type":"(\w+)"[,}][^\n]*+(?<=\})\n'
+    rb'(?m)^\{"seq":([1-9]\d{0,17}),"at":(?:0|[1-9]\d*)(?:\.\d+)?,("more":true,)?"type":"(\w+)"[,}][^\n]*+(?<=\})\n'
 )
 """A line as the log's writer makes them."""
 _MARK = MARK.encode()
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
+"""Bytes that are looked at together."""
 
 
 class Facts(Sequence[Recorded]):
@@ -48,7 +49,7 @@ class Facts(Sequence[Recorded]):
 
     def of(self, *kinds: type[Fact], start: int = 0, stop: int | None = None) -> Iterator[Recorded]:
         """Those of the classes `kinds`, of all that stand from the index `start` to before `stop`; no other is decoded."""
-        wanted = re.compile(b"[%s]" % _codes(kinds) if kinds else b"(?!)")
+        wanted = re.compile(b"[%s]" % re.escape(_codes(kinds)) if kinds else b"(?!)")
         places = range(len(self))[start:stop]
         return (self[found.start()] for found in wanted.finditer(self._kinds, places.start, places.stop))
 
@@ -105,17 +106,31 @@ def scanned(data: bytes, path: Path) -> Facts:
     """The facts in `data`, the content of the log at `path`. Raises `LogError` for a line that is none."""
     end, at = data.rfind(b"\n") + 1, data.find(b"\n") + 1
     _check_header(data[: max(0, at - 1)], path)
-    starts, kinds, whole = array("Q"), bytearray(), 0
+    starts, kinds = array("Q", (at,)), bytearray()
     while at < end:
-        starts.append(at)
-        kind, more, at = _seen(data, at, len(starts), path)
-        kinds.append(kind)
-        if not more:
-            whole = len(starts)
-    starts.append(at)
+        until = data.index(b"\n", min(at + _CHUNK, end - 1)) + 1
+        if known := _at_once(data, at, until, len(kinds) + 1):
+            kinds += known
+            starts.extend([at := at + len(each) + 1 for each in data[at : until - 1].split(b"\n")])
+        while at < until:
+            kind, _, at = _seen(data, at, len(kinds) + 1, path)
+            kinds.append(kind)
+            starts.append(at)
     _check_text(data, end, path)
-    del starts[whole + 1 :]
-    return Facts(data, path, starts, bytes(kinds[:whole]))
+    whole = len(kinds)
+    while whole and _seen(data, starts[whole - 1], whole, path)[1]:
+        whole -= 1
+    return Facts(data, path, starts[: whole + 1], bytes(kinds[:whole]))
+
+
+def _at_once(data: bytes, at: int, until: int, number: int) -> bytes:
+    """The classes of the facts from `at` until `until`, fact `number` first; nothing if a line is not as the writer's are.
+    What a million lines cost is spent here: less than half of what looking at them one by one takes."""
+    found = _LINE.findall(data, at, until)
+    kinds = bytes([_CODES.get(kind, 0) for _, _, kind in found])
+    seqs = [int(seq) for seq, _, _ in found]
+    whole = len(found) == data.count(b"\n", at, until) and seqs == [*range(number, number + len(found))]
+    return kinds if whole and 0 not in kinds else b""
 
 
 def _seen(data: bytes, at: int, number: int, path: Path) -> tuple[int, bool, int]:

@@ -98,16 +98,13 @@ class Log:
         except (ValueError, TypeError, RecursionError) as error:  # a setting that is no JSON, a number that is none
             raise LogError(f"a fact cannot be written: {error}", where=str(self.path)) from None
         if len(text) > LARGE or MARK in text:
-            return self._without_texts(fields, len(text), recorded.seq)
+            return self._without_texts(fields, recorded.seq)
         if (safe := self._redact(text)) != text:
             recorded = self._as_told(safe, recorded.seq, {})
         return safe + "\n", recorded
 
-    def _without_texts(self, fields: dict[str, Any], size: int, seq: int) -> tuple[str, Recorded]:
+    def _without_texts(self, fields: dict[str, Any], seq: int) -> tuple[str, Recorded]:
         """The same for a fact with large texts, once those are on disk."""
-        if size > MAX_FACT:
-            why = f"a fact has {size:,} characters, more than the {MAX_FACT:,} that are kept"
-            raise LogError(why, where=str(self.path))
         texts: dict[str, str] = {}
 
         def keep(text: str) -> dict[str, Any]:
@@ -117,6 +114,9 @@ class Log:
             return instead
 
         safe = self._redact(_JSON.encode(taken_out(fields, keep)))
+        if (size := len(safe) + sum(map(len, texts.values()))) > MAX_FACT:
+            why = f"a fact has {size:,} characters, more than the {MAX_FACT:,} that are kept"
+            raise LogError(why, where=str(self.path))
         recorded = self._as_told(safe, seq, texts)
         try:
             for text in texts.values():

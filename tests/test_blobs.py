@@ -130,6 +130,13 @@ def test_a_secret_is_in_no_text_and_nobody_is_told_more_than_that(path: Path) ->
     assert secret.encode() not in path.read_bytes() + kept(path)[0].read_bytes()
 
 
+def test_a_text_that_is_short_without_its_secrets_is_read_too(path: Path) -> None:
+    with Log(path, redact=redactor(["sk-" + "x" * LARGE])) as log:
+        told = log.append(said("sk-" + "x" * LARGE))
+    assert told.fact == said("[redacted]")
+    assert read(path) == [told]
+
+
 def test_a_secret_that_is_the_name_of_a_text_stops_the_run_before_anything_is_written(path: Path) -> None:
     secret = hashlib.sha256(BIG.encode("utf-8", "surrogatepass")).hexdigest()[:20]
     with Log(path, redact=redactor([secret])) as log:
@@ -225,7 +232,7 @@ def test_a_text_that_is_lost_or_altered_is_an_error_where_it_is_looked_at(path: 
         (f'{{"$blob":"{"a" * 64}\\n","chars":70000}}', "there is no blob"),
         (f'{{"$blob":"{"a" * 64}","chars":1e9}}', "needs its name and its length"),
         (f'{{"$blob":"{"a" * 64}","chars":{10**12}}}', "there is no blob"),
-        (f'{{"$blob":"{"a" * 64}","chars":true}}', "there is no blob"),
+        (f'{{"$blob":"{"a" * 64}","chars":-1}}', "there is no blob"),
         (f'{{"$blob":"{"a" * 64}","chars":70000,"x":1}}', "has nothing else"),
         (f'{{"$blob":"{"a" * 64}"}}', "needs its name and its length"),
         ('{"$blob":["x"],"chars":70000}', "needs its name and its length"),
