@@ -35,6 +35,8 @@ from massgen.events import Asked, Fact, Recorded, Stopped
 from massgen.loading import load
 from massgen.log import read
 from tests.command import started, write_config
+from tests.handbook.console import is_file, steady
+from tests.handbook.fences import fences
 from tests.providers import Call, Policy, Record, Reply, Simulator, Team, fault, hang, say
 from tests.test_terminal import Window
 
@@ -398,6 +400,14 @@ async def test_what_was_typed_before_the_end_is_not_lost() -> None:
     os.close(out)
 
 
+async def test_what_cannot_be_read_is_the_end() -> None:
+    out, into = os.pipe()
+    os.close(out)
+    with pytest.raises(EOFError):
+        await Lines(into, None).read()
+    os.close(into)
+
+
 async def test_a_terminal_that_has_gone_is_the_end() -> None:
     ours, theirs = os.openpty()
     os.close(ours)
@@ -540,8 +550,8 @@ async def test_context_goes_with_the_first_question_alone(talk: Talker, tmp_path
 
 
 async def test_what_cannot_be_asked_is_told_and_the_mode_goes_on(talk: Talker) -> None:
-    went = await talk("half \ud800", "x" * 1_000_001, "What is it?", agents=1)
-    assert "not UTF-8" in went.err
+    went = await talk("half \ud800", "/retry", "x" * 1_000_001, "What is it?", agents=1)
+    assert went.err.count("not UTF-8") == 2
     assert "1,000,001 characters" in went.err
     assert went.asked == ["What is it?"]
 
@@ -758,10 +768,14 @@ class Seat:
 
 @asynccontextmanager
 async def at_terminal(
-    folder: Path, policy: Policy, *arguments: str, columns: int = 80, term: str = "xterm-256color"
+    folder: Path, policy: Policy, *arguments: str, columns: int = 80, term: str = "xterm-256color", team: str = ""
 ) -> AsyncGenerator[Seat]:
     async with Simulator(policy) as simulator, terminal(columns) as shown:
-        config = write_config(folder / "team.yaml", simulator.base_url, 1)
+        config = folder / "team.yaml"
+        if team:
+            config.write_text(team.replace("backend: {", f"backend: {{base_url: {simulator.base_url}, "))
+        else:
+            write_config(config, simulator.base_url, 1)
         before = termios.tcgetattr(shown.tty)
         ends: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), shown.tty)
         async with started("--config", str(config), *arguments, env={"TERM": term}, **ends) as run:
@@ -820,14 +834,22 @@ async def test_a_signal_at_the_prompt_gives_the_terminal_back(tmp_path: Path) ->
 
 
 @slow
-@pytest.mark.parametrize("keys", ["", "half", "What is it?\r"])
+@pytest.mark.parametrize("keys", ["", "half"])
 async def test_a_terminal_that_goes_away_ends_the_mode(tmp_path: Path, keys: str) -> None:
+    async with at_terminal(tmp_path, TEAM) as seat:
+        await seat.types(keys, f"> {keys}".rstrip())
+        seat.shown.hang_up()
+        async with asyncio.timeout(SECONDS):
+            assert await seat.run.wait() == Exit.ANSWER
+
+
+@slow
+async def test_a_terminal_that_goes_away_while_the_team_works_ends_its_turn(tmp_path: Path) -> None:
     never = asyncio.Event()
     async with at_terminal(tmp_path, lambda call: replace(say("never"), gate=never)) as seat:
-        if keys:
-            await seat.types(keys, "thinking" if keys.endswith("\r") else keys)
-        seat.shown.hang_up()
+        await seat.types("What is it?\r", "thinking")
         seat.run.send_signal(signal.SIGHUP)
+        seat.shown.hang_up()
         async with asyncio.timeout(SECONDS):
             assert await seat.run.wait() == Exit.INTERRUPTED
 
@@ -855,6 +877,27 @@ async def test_an_answer_cannot_steer_the_terminal_and_a_narrow_one_holds_a_conv
             control in seat.shown.raw for control in (b"\x07", b"\x1b]", b"\x1b[2J", b"1049", b"\xe2\x80\xae")
         )
         assert await seat.leaves("/quit\r") == Exit.ANSWER
+
+
+@slow
+async def test_the_page_shows_what_a_person_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[1] / "handbook" / "guides" / "conversation.md"
+    files = {fence.title: fence.body for fence in fences(page) if is_file(fence)}
+    told = re.findall(r"^> (.+)\n\n(.+)\n\nada won", files["terminal.txt"], re.MULTILINE)
+    teams = {question: Team(answer, answer) for question, answer in told}
+
+    def policy(call: Call) -> Reply:
+        last = max(teams, key=lambda question: str(call.messages).rfind(question))
+        return replace(teams[last](call), delay=0.2 * (call.model == "gpt-6-sol"))
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    async with at_terminal(tmp_path, policy, "--no-display", columns=120, team=files["team.yaml"]) as seat:
+        for number, question in enumerate(teams, 1):
+            await seat.types(
+                f"{question}\r", lambda text, number=number: text.count("won,") == number and text.endswith("\n>")
+            )
+        assert await seat.leaves("/quit\r") == Exit.ANSWER
+        assert steady(seat.shown.text) == steady(files["terminal.txt"])
 
 
 def test_whoever_does_not_talk_does_not_pay_for_the_editor() -> None:
