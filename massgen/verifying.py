@@ -81,6 +81,9 @@ _ENDS: dict[type[Fact], Purpose] = {Presented: "present", Evaluated: "evaluate",
 """What ends in one kind of turn alone."""
 
 
+_FREE: Sequence[Sequence[Fact]] = ((),)
+
+
 @dataclass(slots=True)
 class _Rerun:
     """The orchestrator over again, as far as the log goes."""
@@ -88,8 +91,9 @@ class _Rerun:
     find: Callable[[Asked | Resumed], Rules]
     rules: Rules = field(default_factory=Rules)
     state: State = field(default_factory=State)
-    bound: Sequence[Fact] = ()
-    """What an ending that has begun goes on with."""
+    bound: Sequence[Sequence[Fact]] = _FREE
+    """What may be bound to follow: the rest of an ending that has begun, or nothing. The same fact can be the beginning of
+    one, and what the rules want anyway."""
     acting: bool = False
     """Whether the last fact was the orchestrator's: it does all that is due before an agent can say anything more."""
 
@@ -122,7 +126,7 @@ class _Rerun:
             return "there is nothing to go on with: " + (
                 "the question has its final answer" if self.state.asked else self.next
             )
-        self.rules, self.bound, self.acting = self.find(fact), (), True
+        self.rules, self.bound, self.acting = self.find(fact), _FREE, True
         return ""
 
     @property
@@ -132,7 +136,7 @@ class _Rerun:
             return "a question is asked first"
         if self.state.stopped:
             return "the run has stopped"
-        steps = self.bound or due(self.state, self.rules)
+        steps = due(self.state, self.rules) if self._free else self.bound[0]
         return self._told(steps[0]) if steps else "nothing is due before an agent at work has ended its turn"
 
     # --- what the orchestrator does ---
@@ -141,24 +145,28 @@ class _Rerun:
         ways = [rest for step, rest in self._ways() if self._is(step, fact)]
         if not ways:
             return self.next
-        self.bound, self.acting = max(ways, key=len), True
+        self.bound, self.acting = ways, True
         return ""
+
+    @property
+    def _free(self) -> bool:
+        """Whether the rules may decide, or it is an ending's turn."""
+        return any(not rest for rest in self.bound)
 
     def _ways(self) -> Iterator[tuple[Step, Sequence[Fact]]]:
         """What may be recorded now, and what is then bound to follow: what is due, or what only time decides, which is the
         end of patience, of the run's time, and of the process."""
         if self.state.stopped or self.state.asked is None:
             return
-        ends: tuple[Sequence[Fact], ...] = (
-            self.bound,
-            cut_short(self.state),
-            [*interrupted(self.state, "interrupted", "the run was stopped"), Stopped("interrupted")],
-            interrupted(self.state, "interrupted", "the process ended"),
-            [VotingOpened("patience ran out")] if patient(self.state, self.rules) else [],
-        )
+        ends = [*self.bound, interrupted(self.state, "interrupted", "the process ended")]
+        if self._free:
+            ends += [
+                cut_short(self.state),
+                [*interrupted(self.state, "interrupted", "the run was stopped"), Stopped("interrupted")],
+                [VotingOpened("patience ran out")] if patient(self.state, self.rules) else [],
+            ]
+            yield from ((step, ()) for step in due(self.state, self.rules)[:1])
         yield from ((facts[0], facts[1:]) for facts in ends if facts)
-        if steps := due(self.state, self.rules):
-            yield steps[0], ()
 
     def _is(self, step: Step, fact: Fact) -> bool:
         match step, fact:
@@ -189,14 +197,16 @@ class _Rerun:
     # --- what an agent does ---
 
     def _by_agent(self, fact: "_ByAgent") -> str:
-        if self.bound or (self.acting and due(self.state, self.rules)):
+        if not self._free or (self.acting and due(self.state, self.rules)):
             return self.next
         self.acting = False
         seat = self.state.seats.get(fact.agent)
         if seat is None or seat.turn is None or seat.turn != fact.turn:
             return f"{fact.agent} has no open turn {fact.turn}: {self.next}"
-        if self.state.stopped:
-            return self.next
+        return self.next if self.state.stopped else self._done(seat, fact)
+
+    def _done(self, seat: Seat, fact: "_ByAgent") -> str:
+        """What is wrong with what the agent did in its open turn."""
         match fact:
             case Informed():
                 return self._informed(seat, fact)

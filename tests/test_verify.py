@@ -23,9 +23,11 @@ from massgen.events import (
     Informed,
     Presented,
     Recorded,
+    Resumed,
     Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -35,7 +37,10 @@ from massgen.events import (
 from massgen.log import read
 from massgen.orchestrator import Times
 from massgen.sessions import LOG_NAME, create
+from massgen.state import fold
 from massgen.verifying import Verified, verify
+from tests.conversations import SESSIONS, Process, processes, save
+from tests.conversations import performed as conversed
 from tests.stage import Cue, Stage, actors, agents, play
 from tests.test_truths import Scene, folder, scenes
 
@@ -48,7 +53,7 @@ HARD = Rules(max_new_answers_per_agent=1, max_restarts=1, stop="decided")
 def performed(path: Path, *cues: Sequence[Cue], rules: Rules = RULES, times: Times = TIMES) -> list[Recorded]:
     """The facts of a run of actors."""
     Stage(path, agents(actors(*cues)), rules, times).run()
-    return read(path)
+    return [*read(path)]
 
 
 def held(facts: Sequence[Recorded], rules: Rules = RULES) -> Verified:
@@ -91,23 +96,28 @@ def facts(tmp_path: Path) -> list[Recorded]:
 
 @FEW
 @given(scenes, st.floats(0, 1, exclude_max=True))
-def test_every_run_agrees_with_the_rules_when_cut_anywhere_and_when_continued_from_there(
-    scene: Scene, where: float
-) -> None:
+def test_every_run_agrees_with_the_rules_and_so_does_each_of_its_beginnings(scene: Scene, where: float) -> None:
     with folder() as name:
         stage, _ = scene.stage(name)
         stage.run()
-        facts = read(stage.path)
+        facts = [*read(stage.path)]
         assert held(facts, scene.rules) == Verified(len(facts))
         data = stage.path.read_bytes()
         header = data.index(b"\n") + 1
         stage.path.write_bytes(data[: header + int((len(data) - header) * where)])
-        part = held(read(stage.path), scene.rules)
+        part = held([*read(stage.path)], scene.rules)
         assert part.difference is None
         assert part.due
-        if part.facts:
-            scene.stage(name)[0].run()
-            assert held(read(stage.path), scene.rules).difference is None
+
+
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(processes)
+def test_every_session_agrees_with_the_rules_however_its_processes_ended(run: list[Process]) -> None:
+    with folder() as name:
+        facts, rules = conversed(Path(name) / LOG_NAME, run)
+    verified = verify(facts, rules)
+    assert (verified.facts, verified.difference) == (len(facts), None)
+    assert bool(verified.due) == (fold(facts).stopped is None)
 
 
 @FEW
@@ -116,7 +126,7 @@ def test_a_fact_that_is_missing_or_there_twice_is_told(scene: Scene, data: st.Da
     with folder() as name:
         stage, _ = scene.stage(name)
         stage.run()
-        facts = read(stage.path)
+        facts = [*read(stage.path)]
     bound = (TurnBegan, Answered, TurnFailed, VotingOpened, Chosen, Presented, Evaluated, Stopped)
     place = data.draw(st.sampled_from([each for each in facts if isinstance(each.fact, bound)]))
     less, more = held(without(facts, place), scene.rules), held(before(facts, place, place.fact), scene.rules)
@@ -133,16 +143,16 @@ def test_a_run_that_was_stopped_agrees_with_the_rules(tmp_path: Path, moment: fl
         await asyncio.wait([performing])
 
     play(scene())
-    facts = read(tmp_path / LOG_NAME)
+    facts = [*read(tmp_path / LOG_NAME)]
     assert facts[-1].fact == Stopped("interrupted")
     assert held(facts) == Verified(len(facts))
 
 
 def test_a_second_question_is_verified_by_its_own_rules(tmp_path: Path, facts: list[Recorded]) -> None:
     again = performed(tmp_path / "again.jsonl", ())[0]
-    asked, used = replace(again, seq=len(facts) + 1), list[Asked]()
+    asked, used = replace(again, seq=len(facts) + 1), list[Asked | Resumed]()
 
-    def rules(asked: Asked) -> Rules:
+    def rules(asked: Asked | Resumed) -> Rules:
         used.append(asked)
         return RULES
 
@@ -164,6 +174,127 @@ def test_a_run_without_its_end_says_what_is_due(facts: list[Recorded]) -> None:
     assert held(facts[:1]).due == "TurnBegan: a is asked (answer) and shown no answer"
     assert held(facts[:4]).due == "nothing is due before an agent at work has ended its turn"
     assert held(facts[:-1]).due == '{"type": "Stopped", "why": "answered"}'
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_golden_logs_of_real_runs_agree_with_the_rules(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = create()
+    (made / LOG_NAME).write_bytes((GOLDEN.parent / f"format-1-{name}.jsonl").read_bytes())
+    assert run(["verify", str(made)]) == Exit.ANSWER
+    assert capsys.readouterr().out.endswith("facts agree with the rules\n")
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_runs_like_those_of_the_golden_logs_are_as_they_were(name: str, tmp_path: Path) -> None:
+    def shape(facts: Sequence[Recorded]) -> list[Fact]:
+        return [each.fact for each in facts if not isinstance(each.fact, Spent)]  # which tells how long a call took
+
+    golden = read(GOLDEN.parent / f"format-1-{name}.jsonl")
+    assert shape(SESSIONS[name](tmp_path / LOG_NAME).facts) == shape(golden)
+
+
+# --- a run that goes on, a conversation that is summarised -----------------------------------------------------------
+
+
+@pytest.fixture
+def taken_up() -> list[Recorded]:
+    return [*read(GOLDEN.parent / "format-1-taken-up.jsonl")]
+
+
+@pytest.fixture
+def summarised() -> list[Recorded]:
+    return [*read(GOLDEN.parent / "format-1-three-questions.jsonl")]
+
+
+def test_a_run_that_has_its_answer_does_not_go_on(facts: list[Recorded]) -> None:
+    end = Recorded(len(facts) + 1, 0.0, Resumed(()))
+    assert told([*facts, end]) == (end.seq, "there is nothing to go on with: the question has its final answer")
+    assert told([end]) == (end.seq, "there is nothing to go on with: a question is asked first")
+
+
+def test_a_run_goes_on_only_once_the_log_says_so(taken_up: list[Recorded]) -> None:
+    one = first(taken_up, Resumed)
+    assert told(without(taken_up, one)) == (one.seq + 1, "bob has no open turn 3: the run has stopped")
+
+
+def test_a_turn_is_taken_up_and_not_begun_again(taken_up: list[Recorded]) -> None:
+    for place in (0, 1):
+        resumed = first(taken_up, Resumed, place)
+        later = taken_up[taken_up.index(resumed) + 1]
+        assert isinstance(later.fact, Said)
+        again = TurnBegan(later.fact.agent, "answer" if place == 0 else "decide", {})
+        seq, rules = told(before(taken_up, later, again))
+        assert (seq, rules) == (later.seq, "nothing is due before an agent at work has ended its turn")
+
+
+def test_who_is_no_more_in_the_team_says_nothing_more(taken_up: list[Recorded]) -> None:
+    resumed = first(taken_up, Resumed)
+    assert isinstance(resumed.fact, Resumed)
+    alice, bob, carol = resumed.fact.roster
+    seq, rules = told(changed(taken_up, resumed, roster=(alice, carol)))
+    assert (seq, rules.split(":")[0]) == (resumed.seq + 1, "VotingOpened") or "bob has no open turn 3" in rules
+    other = replace(bob, model="other")
+    assert told(changed(taken_up, resumed, roster=(alice, other, carol))) == (
+        resumed.seq + 1,
+        "TurnBegan: bob is asked (answer) and shown no answer",
+    )
+
+
+def test_what_is_due_comes_before_what_is_said_in_a_turn_that_was_taken_up() -> None:
+    facts = [*read(GOLDEN.parent / "format-1-other-team.jsonl")]
+    began = [each for each in facts if isinstance(each.fact, TurnBegan) and each.seq > first(facts, Resumed).seq]
+    assert held(facts).difference, "the rules are those that it went on by"
+    rules = Rules(final_answer_strategy="winner_reuse", max_new_answers_per_agent=1)
+    assert held(facts, rules) == Verified(len(facts))
+    assert told(without(facts, began[2]), rules)[1] == "TurnBegan: erin is asked (answer) and shown no answer"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rules"),
+    [
+        ({"until": 25}, '"until": 1, "content": "The capital is Canberra, a compromise."}'),
+        ({"content": "x" * 46}, f'"content": "{"x" * 45}"}}'),
+        ({"content": " "}, "The summary was empty. Write it."),
+        ({"agent": "bob"}, "bob has no open turn 50"),
+    ],
+)
+def test_a_summary_is_of_all_that_is_to_be_summarised_and_short(
+    fields: dict[str, Any], rules: str, summarised: list[Recorded]
+) -> None:
+    fact = first(summarised, Summarised)
+    seq, said = told(changed(summarised, fact, **fields))
+    assert seq == fact.seq
+    assert rules in said
+
+
+def test_a_conversation_that_is_too_long_is_summarised_before_anyone_answers(summarised: list[Recorded]) -> None:
+    began = next(each for each in summarised if each.fact == TurnBegan("alice", "summarise"))
+    seq, rules = told(without(summarised, began))
+    assert (seq, rules) == (began.seq + 1, "TurnBegan: alice is asked (summarise) and shown no answer")
+    asked = first(summarised, Asked, 2)
+    assert told(changed(summarised, asked, window=0))[0] == began.seq
+    assert told(changed(summarised, began, purpose="solo"))[1].startswith("TurnBegan: alice is asked (summarise)")
+
+
+@pytest.mark.parametrize(
+    "fact", [Presented("alice", 50, "Canberra."), Evaluated("alice", 50, "submit"), Answered("alice", 50, "Canberra.")]
+)
+def test_a_turn_ends_as_its_purpose_says(fact: Fact, summarised: list[Recorded]) -> None:
+    seq, rules = told(before(summarised, first(summarised, Summarised), fact))
+    assert seq == first(summarised, Summarised).seq
+    assert "cannot end so" in rules
+
+
+def test_what_an_agent_says_after_the_end_is_told(tmp_path: Path) -> None:
+    facts = performed(tmp_path / LOG_NAME, (), rules=HARD)
+    place = first(facts, TurnBegan, -1).seq
+    ended = [Resumed(facts[0].fact.roster if isinstance(facts[0].fact, Asked) else ()), Stopped("answered")]
+    later = [*(each.fact for each in facts[:place]), *ended, facts[place].fact]
+    found = verify(
+        [Recorded(seq, 0.0, fact) for seq, fact in enumerate(later, 1)],
+        lambda fact: HARD if isinstance(fact, Asked) else RULES,
+    )
+    assert found.difference, "it was checking its answer, which the rules that the run went on by do not want"
 
 
 # --- planted differences -------------------------------------------------------------------------------------------
@@ -311,7 +442,7 @@ def test_no_order_of_facts_makes_it_crash(scene: Scene, dice: Any) -> None:
     with folder() as name:
         stage, _ = scene.stage(name)
         stage.run()
-        facts = read(stage.path)
+        facts = [*read(stage.path)]
     start = facts[: dice.randrange(len(facts))]
     assert held([*start, *dice.sample(facts, len(facts))], scene.rules).facts >= len(start)
 
@@ -360,7 +491,9 @@ def test_the_command_says_what_is_due_in_a_run_without_its_end(
     assert said == 'massgen: the run has not stopped; now due: {"type": "Stopped", "why": "answered"}\n'
 
 
-def test_the_rules_are_those_of_the_recorded_configuration(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rules_are_those_of_the_recorded_configuration(
+    session: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def configured(**settings: Any) -> Callable[[str], str]:
         def edit(text: str) -> str:
             header, asked, rest = text.split("\n", 2)
@@ -372,9 +505,26 @@ def test_the_rules_are_those_of_the_recorded_configuration(session: Path, capsys
     edited(session, configured(final_answer_strategy="winner_reuse"))
     assert run(["verify"]) == Exit.NO_ANSWER
     assert 'the rules: {"type": "Presented"' in capsys.readouterr().out
+    edited(session, configured(stop="${STOP}"))
+    assert run(["verify"]) == Exit.USAGE
+    assert "orchestrator.stop: the variable STOP is not set" in capsys.readouterr().err
+    monkeypatch.setenv("STOP", "consensus")
+    assert run(["verify"]) == Exit.ANSWER
+    capsys.readouterr()
     edited(session, configured(stop="never"))
     assert run(["verify"]) == Exit.USAGE
-    assert "this version knows: orchestrator.stop: Input should be" in capsys.readouterr().err
+    assert "this version knows: orchestrator.stop: 'never' is not allowed" in capsys.readouterr().err
+
+
+def test_a_session_without_turns_is_said_to_be_no_run_of_ours(
+    session: Path, facts: list[Recorded], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [each.fact for each in facts if isinstance(each.fact, Asked | Answered | Chosen | Presented | Stopped)]
+    save([Recorded(seq, 0.0, fact) for seq, fact in enumerate(told, 1)], session / LOG_NAME)
+    assert run(["verify"]) == Exit.NO_ANSWER
+    out, err = capsys.readouterr()
+    assert "fact 2 differs from the rules" in out
+    assert err == ("massgen: this log holds no turn: an imported session tells what was said, not how it came about\n")
 
 
 def test_the_golden_log_holds_every_kind_of_fact_and_is_no_real_run(capsys: pytest.CaptureFixture[str]) -> None:
