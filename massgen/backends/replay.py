@@ -231,7 +231,7 @@ def _part(part: Any) -> Iterator[str]:
 
 def _wrapped(text: str) -> Iterator[str]:
     for sentence in re.split(r"(?<=[.!?;]) |\n", text):
-        yield from textwrap.wrap(sentence, _WIDTH, replace_whitespace=False, drop_whitespace=False) or [""]
+        yield from [sentence] if len(sentence) <= _WIDTH else textwrap.wrap(sentence, _WIDTH)  # that is slow
 
 
 def _signature(tool: Tool) -> str:
