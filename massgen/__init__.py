@@ -7,8 +7,7 @@ print(result.answer)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from massgen.app import arun, run
-    from massgen.conversation import Result
+    from massgen.app import Result, arun, run
 
 __all__ = ["Result", "arun", "run"]
 __version__ = "0.1.0"

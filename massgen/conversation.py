@@ -1,6 +1,5 @@
 """A session and its team: questions are put to it one after the other, and a run that was interrupted is finished."""
 
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from massgen import sessions
+from massgen import paths, sessions
 from massgen.attachments import attach
 from massgen.backends.chat_completions import HttpPool
 from massgen.config import Config, OrchestratorConfig
@@ -126,7 +125,7 @@ class Conversation:
             self.team.roster,
             (*media, *images),
             self.source,
-            _working_directory(),
+            paths.working_directory(),
             template(self.loaded),
             window(self.loaded.config, self.state.exchanges),
         )
@@ -189,13 +188,6 @@ def check_question(question: str) -> None:
         )
     if "\0" in question or re.search("[\ud800-\udfff]", question):
         raise UsageError("the question holds bytes that are not UTF-8, or NUL characters: it is not text")
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was deleted
-        return ""
 
 
 def rules(config: OrchestratorConfig) -> Rules:

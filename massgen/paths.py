@@ -19,6 +19,14 @@ def cache_dir() -> Path:
     return _home("cache") or _platform("user_cache_path")
 
 
+def working_directory() -> str:
+    """Empty if it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
 def _home(name: str) -> Path | None:
     home = os.environ.get("MASSGEN_HOME")
     return Path(home).expanduser().absolute() / name if home else None

@@ -4,7 +4,8 @@ What streamed is not in the log, but the message that came of it is: that is sho
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, inf
@@ -71,7 +72,8 @@ def _timeline(facts: Sequence[Recorded]) -> Iterator[_Placed]:
         elif isinstance(fact.fact, Resumed):  # what comes of a turn that is taken up again streams from here on
             for lane in lanes.values():
                 lane.append(each)
-    deltas = (_streamed(agent, lane) for agent, lane in lanes.items())
+    times = [each.time for each in placed]
+    deltas = (_streamed(agent, lane, lambda time: _logged(placed, times, time)) for agent, lane in lanes.items())
     return heapq.merge(*deltas, placed, key=lambda each: each.place)
 
 
@@ -84,17 +86,25 @@ def _played(facts: Sequence[Recorded]) -> Iterator[float]:
         yield time
 
 
+def _logged(placed: Sequence[_Placed], times: Sequence[float], time: float) -> float:
+    """The log's time at a `time` of the replay."""
+    place = min(bisect_right(times, time), len(times) - 1)
+    one, other = placed[max(0, place - 1)], placed[place]
+    share = (time - one.time) / (other.time - one.time) if other.time > one.time else 1.0
+    return one.at + (other.at - one.at) * share
+
+
 def _agent(fact: Fact) -> str:
     return "" if isinstance(fact, Asked | Resumed | VotingOpened | Chosen | Stopped) else fact.agent
 
 
-def _streamed(agent: str, lane: Sequence[_Placed]) -> Iterator[_Placed]:
+def _streamed(agent: str, lane: Sequence[_Placed], logged: Callable[[float], float]) -> Iterator[_Placed]:
     """What streamed before each fact of an agent: between that and the fact of its, or the going on, before it."""
     for one, other in pairwise(lane):
         lasted = max(0.0, other.at - one.at)
         for share, chunk in _chunks(_fact(one), _fact(other), lasted):
             time = min(other.time, one.time + (other.time - one.time) * share)
-            yield _Placed(time, other.seq, one.at + lasted * share, Delta(agent, chunk))
+            yield _Placed(time, other.seq, logged(time), Delta(agent, chunk))
 
 
 def _fact(placed: _Placed) -> Fact | None:

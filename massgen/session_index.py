@@ -68,7 +68,7 @@ class Index:
         return [_session(digest) for (digest,) in rows]
 
     def latest(self, folder: str) -> str | None:
-        """The session with the latest fact among those asked in the working directory `folder`."""
+        """The session with the latest fact among those asked in the working directory `folder`; empty: among all."""
         sql = "SELECT id FROM place WHERE folder = ? ORDER BY last DESC, id DESC LIMIT 1"
         row = self.db.execute(sql, (_clean(folder),)).fetchone()
         return row[0] if row else None
@@ -125,7 +125,7 @@ class Index:
             if not passing:
                 row = (session, *stamp, json.dumps(asdict(short)), problem)
                 self.db.execute("INSERT INTO session VALUES (?, ?, ?, ?, ?)", row)
-            for folder in short.folders:
+            for folder in ("", *short.folders):
                 self.db.execute("INSERT INTO place VALUES (?, ?, ?)", (_clean(folder), short.last, session))
             for each in said:
                 self._add(session, Text(each.kind, _clean(each.agent), _clean(each.body)))
@@ -167,8 +167,8 @@ def consult(root: Path, ask: Callable[[Index], T], told: Callable[[str], None] =
 
 
 def latest(root: Path, folder: str) -> str | None:
-    """The id of the session under `root` that was last active among those asked in the working directory `folder`, None if
-    there is none. Active: by its last fact, which, unlike a file's time, a copy or a backup leaves as it is."""
+    """The id of the session under `root` that was last active among those asked in the working directory `folder` (empty: of
+    all), None if there is none. Active: by its last fact, which, unlike a file's time, a copy or a backup leaves as it is."""
     return consult(root, lambda index: index.latest(folder))
 
 

@@ -167,6 +167,8 @@ class Turn:
                 self._began[agent] = self.seconds
             case Resumed():
                 self._taken_up()
+            case TurnFailed(agent, _, "cancelled" | "interrupted"):
+                self._ended(agent, "unfinished")
             case Answered() | Voted() | Presented() | Evaluated() | Summarised() | TurnFailed():
                 self._ended(fact.agent, _ENDS[type(fact)])
             case _:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -549,6 +549,11 @@ async def test_context_goes_with_the_first_question_alone(talk: Talker, tmp_path
     assert ["Tram 28" in question for question in went.asked] == [True, False]
 
 
+async def test_context_that_cannot_be_read_is_told_before_anything_is_asked(talk: Talker) -> None:
+    with pytest.raises(UsageError, match=r"nosuch\.txt"):
+        await talk("What is it?", context=["nosuch.txt"])
+
+
 async def test_what_cannot_be_asked_is_told_and_the_mode_goes_on(talk: Talker) -> None:
     went = await talk("half \ud800", "/retry", "x" * 1_000_001, "What is it?", agents=1)
     assert went.err.count("not UTF-8") == 2
@@ -628,6 +633,30 @@ async def test_a_signal_that_is_ignored_stays_ignored(talk: Talker) -> None:
         assert (went.code, went.out) == (0, "It is Paris.\n")
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@dataclass
+class Stubborn:
+    """Does not end when it is cancelled."""
+
+    async def read(self) -> str:
+        with suppress(asyncio.CancelledError):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+        while True:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0)
+
+
+def test_what_does_not_end_by_ctrl_c_ends_by_more_of_them(tmp_path: Path) -> None:
+    config = load(write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1))
+
+    async def scene() -> None:
+        async with Conversation(config) as conversation:
+            await interact(conversation, open_display=lambda folder: Shown(), why=str, reader=Stubborn())
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(scene())
 
 
 async def test_ctrl_c_twice_leaves_and_once_does_not(talk: Talker) -> None:

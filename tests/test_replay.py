@@ -35,7 +35,8 @@ from massgen.messages import Chunk, Media, Message, Reply, Text, ToolCall, ToolC
 from massgen.replaying import LONGEST, PIECES, Delta, Moment, moments
 from massgen.sessions import LOG_NAME, create
 from tests.command import SECONDS, Ran, ended, massgen, started
-from tests.facts import ANSWER, START, Run, answering, troubled, voting, whole
+from tests.conversations import SESSIONS, Process, performed, processes
+from tests.facts import ANSWER, START, Run, answering, conversed, resumed, troubled, voting, whole
 from tests.test_terminal import window
 from tests.test_truths import Scene, folder, scenes
 
@@ -119,6 +120,30 @@ def test_a_call_that_is_sent_again_says_nothing_until_then() -> None:
     run.add(Said("alice", 2, Message("assistant", (Text("Canberra."),))), after=2.0)
     waits = [moment.wait for moment in moments(run.facts, 1)]
     assert waits == pytest.approx([0, 0, 0, 1.5 + 0.5 / 3, 0.5 / 3, 0.5 / 3])
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_comes_of_a_turn_that_was_taken_up_streams_after_the_run_went_on(killed: bool) -> None:
+    run = answering(2)
+    run = (run if killed else run.interrupt("alice", "bob")).resume()
+    went_on = run.facts[-1]
+    run.add(Said("alice", run.turns["alice"], Message("assistant", (Text("word " * 40),))), after=1.5)
+    timed = [*moments(run.facts, 1)]
+    place = [moment.shown for moment in timed].index(went_on)
+    assert streamed(timed[:place]) == []
+    assert len(streamed(timed[place:])) > 10
+    assert all(went_on.at <= moment.at <= run.at for moment in timed[place:])
+    assert sum(moment.wait for moment in timed) == pytest.approx(LONGEST + 1.5)
+
+
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(processes)
+def test_every_session_is_shown_whole_in_order(run: list[Process]) -> None:
+    with folder() as name:
+        facts, _ = performed(Path(name) / LOG_NAME, run)
+    timed = [*moments(facts, 1)]
+    assert shown(timed) == facts
+    assert [moment.at for moment in timed] == sorted(moment.at for moment in timed)
 
 
 def test_a_wait_for_a_limit_is_shown_while_it_lasted() -> None:
@@ -208,6 +233,30 @@ def test_the_golden_log_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "alice checked the final answer: restart: Thin." in shown.err
 
 
+def test_a_conversation_is_shown_question_by_question_and_stdout_gets_the_last_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ran = replayed(conversed().facts, capsys)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "The answer to question 3.\n")
+    assert ran.err.count("asked alice: ") == 3
+    assert "alice summarised the conversation before" in ran.err
+    assert ran.err.splitlines()[-1].startswith("2 model calls, "), "of the last question"
+
+
+def test_a_run_that_went_on_is_shown_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = replayed(resumed().facts, capsys)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Canberra.\n")
+    assert "stopped: interrupted\nthe run goes on: dave joined; carol left\n" in ran.err
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_golden_logs_of_real_runs_are_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = create()
+    (made / LOG_NAME).write_bytes((GOLDEN.parent / f"format-1-{name}.jsonl").read_bytes())
+    assert run(["replay", made.name, "--speed", "0"]) == Exit.ANSWER
+    assert capsys.readouterr().out
+
+
 def test_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = session(whole(3).facts)
 
@@ -246,8 +295,10 @@ def test_facts_that_no_run_can_have_recorded_are_told_with_their_line(
 
 
 def test_a_time_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    *facts, last = whole(1).facts
-    assert f"{LOG_NAME}:{last.seq + 1}: this fact" in replayed([*facts, replace(last, at=math.nan)], capsys).err
+    log = session(whole(1).facts) / LOG_NAME
+    log.write_text(log.read_text("utf-8").replace(f'"at":{START}', '"at":NaN'), "utf-8")
+    assert run(["replay", "--speed", "0"]) == Exit.USAGE
+    assert f"{LOG_NAME}:2: this line is damaged: NaN is no number" in capsys.readouterr().err
 
 
 def test_a_log_that_holds_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,21 +1,190 @@
 """The replay backend: a run is reproduced from its session, offline; a request that was not recorded is told."""
 
+import asyncio
+import json
+import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from hypothesis import Phase, assume, given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from massgen.events import Asked, Fact, Recorded, Spent
-from massgen.loading import parse
+from massgen.agents.small import SmallAgent
+from massgen.backends import Request, Tool
+from massgen.backends.chat_completions import HttpPool
+from massgen.backends.conductor import Conductor
+from massgen.backends.replay import Call as Recall
+from massgen.backends.replay import Failed, Replayed, Replied
+from massgen.conversation import rules, times
+from massgen.coordination import Rules
+from massgen.errors import BackendError, ConfigError, Exit
+from massgen.events import (
+    Answered,
+    Asked,
+    Evaluated,
+    Fact,
+    Informed,
+    Member,
+    Presented,
+    Recorded,
+    Reprompted,
+    Resumed,
+    Retried,
+    Spent,
+    Stopped,
+    TurnBegan,
+    TurnFailed,
+    Voted,
+)
+from massgen.loading import Loaded, load, parse
 from massgen.log import Log, read
+from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, assistant, tool_result, user
 from massgen.orchestrator import Orchestrator, Times
 from massgen.recordings import time_ran_out
-from massgen.restaging import Restaging
-from tests.stage import QUESTION, Stage, play
+from massgen.restaging import Dice, Restaging
+from massgen.state import State
+from massgen.team import build
+from massgen.testing import says
+from tests.providers import Call, Reply, Simulator, call, fault, say
+from tests.stage import QUESTION, Cue, Stage, actors, agents, play
+from tests.test_small_agent import Judge
 from tests.test_truths import Scene, scenes
+
+NAMES = ("ada", "bob", "cy")
+MODEL = "smollm2-135m"
+
+
+def essence(facts: Sequence[Recorded]) -> list[Fact]:
+    """The facts without what a replay cannot have: who was called, how long that took, and what it cost."""
+    plain: list[Fact] = []
+    for recorded in facts:
+        match recorded.fact:
+            case Asked() as fact:
+                fact = replace(fact, roster=tuple(replace(each, backend="") for each in fact.roster), config={})
+            case Spent() as fact:
+                fact = replace(fact, seconds=0.0, cost=None)
+            case fact:
+                pass
+        plain.append(fact)
+    return plain
+
+
+async def perform(loaded: Loaded, path: Path, *questions: str, env: Mapping[str, str] | None = None) -> State:
+    """Ask a team as the command does; without a network if it replays."""
+    config, state = loaded.config, State()
+    replays = all(agent.backend.type == "replay" for agent in config.agents)
+    async with HttpPool() as pool, build(config, env or {}, HttpPool() if replays else pool) as team:
+        with Log(path / "events.jsonl") as log:
+            run = Orchestrator(team.agents, log, rules(config.orchestrator), times(config), dice=team.dice)
+            for question in questions or (QUESTION,):
+                state = await run.run(Asked(question, team.roster, config=loaded.source))
+    return state
+
+
+def facts(session: Path) -> list[Recorded]:
+    return [*read(session / "events.jsonl")]
+
+
+def team(base_url: str, **sections: Any) -> dict[str, Any]:
+    backend = {"type": "chatcompletion", "base_url": base_url}
+    every = [{"id": name, "backend": {**backend, "model": f"{name}-1"}} for name in NAMES]
+    return {"agents": every, **sections}
+
+
+def replayed(source: Mapping[str, Any], session: Path, env: Mapping[str, str] | None = None, **names: str) -> Loaded:
+    """`source`, with the agents in `names`, or all, from `session`."""
+    every = [
+        {**agent, "backend": {"type": "replay", "session": str(session), "agent": names.get(agent["id"], "")}}
+        if not names or agent["id"] in names
+        else agent
+        for agent in source["agents"]
+    ]
+    return parse({**source, "agents": every}, env or {})
+
+
+@dataclass
+class Troupe:
+    """A team in which everything happens: a call that fails, replies that are refused, a revision while another decides,
+    a final answer that is sent back."""
+
+    heard: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    revised: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self, asked: Call) -> Reply:
+        name = asked.model.removesuffix("-1")
+        purpose = next((each for each in ("vote", "new_answer", "submit") if each in asked.tools), "present")
+        self.heard[name, purpose] += 1
+        if self.heard[name, purpose] == 1 and (name, purpose) in TROUBLES:
+            return replace(TROUBLES[name, purpose], gate=self.revised if purpose == "vote" and name == "cy" else None)
+        return self.comply(name, purpose, asked, json.dumps(asked.messages))
+
+    def comply(self, name: str, purpose: str, asked: Call, said: str) -> Reply:
+        match purpose:
+            case "vote":
+                if "Rayleigh" in said:
+                    self.revised.set()
+                labels = asked.tools["vote"]["properties"]["agent_id"]["enum"]
+                return call("vote", reason=f"{name} finds it right.", agent_id=labels[0])
+            case "submit":
+                return call("restart_orchestration", reason="Thin.", instructions="Say more.")
+            case "new_answer":
+                return call("new_answer", content=f"{name} says{' more' * ('Say more' in said)}: it scatters.")
+            case _:
+                return say(f"The sky, says {name}, is blue by scattering.")
+
+
+TROUBLES = {
+    ("bob", "new_answer"): fault(status=503),
+    ("cy", "new_answer"): say("It is blue. Would you like me to go on?"),
+    ("bob", "vote"): call("new_answer", content="Because short waves scatter more, says Rayleigh."),
+    ("cy", "vote"): say("Hm."),  # once bob has revised, and so in the middle of a turn
+}
+
+
+async def recorded(folder: Path, **sections: Any) -> tuple[dict[str, Any], list[Recorded]]:
+    """A configuration, and what came of it; the simulator it names is gone by then."""
+    async with Simulator(Troupe()) as simulator:
+        source = team(simulator.base_url, **sections)
+        await perform(parse(source), folder)
+    return source, facts(folder)
+
+
+RESTARTS = {"orchestrator": {"coordination": {"max_orchestration_restarts": 1}}}
+
+
+async def test_a_run_is_reproduced_fact_by_fact_without_a_network(tmp_path: Path) -> None:
+    source, done = await recorded(tmp_path / "one", **RESTARTS)
+    kinds = Counter(type(each.fact) for each in done)
+    assert min(kinds[kind] for kind in (Retried, Informed, Voted, Evaluated)) >= 1
+    assert kinds[Reprompted] == 2
+    again = await perform(replayed(source, tmp_path / "one"), tmp_path / "two")
+    assert essence(facts(tmp_path / "two")) == essence(done)
+    assert again.stopped == Stopped("answered")
+    assert again.spent.cost == 0
+    assert again.spent.output_tokens == sum(each.fact.output_tokens for each in done if isinstance(each.fact, Spent))
+
+
+async def test_the_roster_says_that_it_was_a_replay_and_of_which_models(tmp_path: Path) -> None:
+    source, _ = await recorded(tmp_path / "one")
+    await perform(replayed(source, tmp_path / "one"), tmp_path / "two")
+    asked = facts(tmp_path / "two")[0].fact
+    assert isinstance(asked, Asked)
+    assert asked.roster == tuple(Member(name, "replay", f"{name}-1") for name in NAMES)
+
+
+async def test_a_replay_can_be_replayed(tmp_path: Path) -> None:
+    source, done = await recorded(tmp_path / "one", **RESTARTS)
+    await perform(replayed(source, tmp_path / "one"), tmp_path / "two")
+    await perform(replayed(source, tmp_path / "two"), tmp_path / "three")
+    assert essence(facts(tmp_path / "three")) == essence(done)
+
+
+# --- random runs ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -24,36 +193,353 @@ class Recorder(Stage):
 
     @property
     def asked(self) -> Asked:
-        return Asked(QUESTION, super().asked.roster, config={"orchestrator": asdict(self.rules)})
+        return replace(super().asked, config={"orchestrator": asdict(self.rules)})
+
+    async def again(self, path: Path) -> list[Recorded]:
+        """The facts of its replay."""
+        every = [{"id": name, "backend": {"type": "replay", "session": str(self.path)}} for name in self.agents]
+        restaging = Restaging(parse({"agents": every}).config, {})
+        cast = {name: restaging.agent(name)[0] for name in self.agents}
+        with Log(path) as log:
+            await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice).run(self.asked)
+        return [*read(path)]
 
 
-def essence(facts: Sequence[Recorded]) -> list[Fact]:
-    """The facts without what a replay cannot have: how long calls took, and what they cost."""
-    return [replace(each.fact, seconds=0.0, cost=None) if isinstance(each.fact, Spent) else each.fact for each in facts]
-
-
-async def again(stage: Stage, path: Path) -> list[Recorded]:
-    """The facts of a replay of what was recorded on `stage`."""
-    team = [{"id": name, "backend": {"type": "replay", "session": str(stage.path)}} for name in stage.agents]
-    restaging = Restaging(parse({"agents": team}).config, {})
-    agents = {name: restaging.agent(name)[0] for name in stage.agents}
-    with Log(path) as log:
-        await Orchestrator(agents, log, stage.rules, stage.times, dice=restaging.dice).run(stage.asked)
-    return list(read(path))
+def staged(scene: Scene, folder: str) -> Recorder:
+    plain, _ = scene.stage(folder)
+    return Recorder(plain.path, plain.agents, plain.rules, plain.times, seed=plain.seed)
 
 
 TIMELESS = st.builds(replace, scenes, times=st.just(Times(1e6, 1e5, 1e5)))
 """Runs in which time runs out for nobody but those who hang."""
 
 
-@settings(max_examples=300, deadline=None, phases=[Phase.generate])
+@pytest.mark.timeout(60)
+@settings(max_examples=40, deadline=None)
 @given(TIMELESS)
-def test_every_run_is_reproduced(scene: Scene) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        plain, _ = scene.stage(name)
-        stage = Recorder(plain.path, plain.agents, plain.rules, plain.times, plain.sinks, plain.seed)
-        play(stage.perform())
-        done = read(stage.path)
+def test_random_runs_are_reproduced(scene: Scene) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stage = staged(scene, folder)
+        stage.run()
+        done = [*read(stage.path)]
         assume(not any(time_ran_out(each.fact) for each in done))
-        replayed = play(again(stage, Path(name) / "again.jsonl"))
-        assert essence(replayed) == essence(done)
+        assert essence(play(stage.again(Path(folder) / "again.jsonl"))) == essence(done)
+
+
+def test_a_reply_that_came_before_a_turn_could_begin_comes_so_again(tmp_path: Path) -> None:
+    """Its agent is told of that answer in its first call: as answers come, three models reply in the same instant."""
+    cast = actors([], [], [Cue("ghost"), Cue("comply", delay=0.0)])
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast), Rules(first_answers="as_they_come"))
+    stage.run()
+    done = facts(tmp_path)
+    assert any(
+        isinstance(one, TurnBegan) and isinstance(two, Informed) and one.agent == two.agent for one, two in pairs(done)
+    )
+    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+def pairs(done: Sequence[Recorded]) -> list[tuple[Fact, Fact]]:
+    """Each turn's beginning with what came next of it."""
+    began = {each.seq: each.fact for each in done if isinstance(each.fact, TurnBegan)}
+    firsts: dict[int, Fact] = {}
+    for each in done:
+        if turn := getattr(each.fact, "turn", None):
+            firsts.setdefault(turn, each.fact)
+    return [(began[turn], first) for turn, first in firsts.items()]
+
+
+@pytest.mark.parametrize("stop", ["consensus", "decided"])
+def test_a_call_that_was_cancelled_since_the_vote_was_over_is_cancelled_again(stop: Any, tmp_path: Path) -> None:
+    cast = actors([], [], [], [Cue("comply"), Cue("comply", delay=50.0)])
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast), Rules(stop=stop))
+    stage.run()
+    cancelled = [each for each in facts(tmp_path) if isinstance(each.fact, TurnFailed)]
+    assert len(cancelled) == (stop == "decided")
+    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(facts(tmp_path))
+
+
+@pytest.mark.parametrize("cue", ["refused", "limited for long", "defect", "cancelled"])
+def test_a_failure_is_reproduced_and_nothing_is_waited_for(cue: str, tmp_path: Path) -> None:
+    cast = actors([Cue(cue)], [Cue("limited", 30), Cue("overloaded")], [])
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast))
+    stage.run()
+    done = facts(tmp_path)
+    assert [each.fact.delay for each in done if isinstance(each.fact, Retried)] == [30.0, 2.0]
+    assert [each.fact.kind for each in done if isinstance(each.fact, TurnFailed)] == ["error"]
+    assert essence(asyncio.run(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+def test_time_that_ran_out_runs_out_again(tmp_path: Path) -> None:
+    """Patience after 120 s, then the turn of an agent that never replies. Replies wait for both."""
+    cast = actors([], [], [Cue("comply", delay=130.0)], [Cue("hang")])
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast))
+    stage.run()
+    done = facts(tmp_path)
+    assert sum(time_ran_out(each.fact) for each in done) == 2
+    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+@pytest.mark.parametrize("lines", range(3, 35, 3))
+def test_a_run_that_was_interrupted_and_resumed_is_reproduced_as_one(lines: int, tmp_path: Path) -> None:
+    """Cut anywhere: the facts are those of a run that was not, and its numbers count on without the break."""
+    cast = actors([Cue("text", 4)], [Cue("question"), Cue("comply")], [])
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast))
+    stage.run()
+    stage.path.write_bytes(b"".join(stage.path.read_bytes().splitlines(True)[:lines]))
+    stage.agents = agents(actors([], [], []))
+    stage.run()
+    done = facts(tmp_path)
+    assert any(isinstance(each.fact, Resumed) for each in done)
+    again = play(stage.again(tmp_path / "again.jsonl"))
+    assert [type(each) for each in essence(again)] == [
+        type(each.fact) for each in done if not isinstance(each.fact, Resumed)
+    ]
+    assert contents(again) == contents(done)
+
+
+def contents(done: Sequence[Recorded]) -> list[str]:
+    return [each.fact.content for each in done if isinstance(each.fact, Answered | Presented)]
+
+
+# --- conversations, other kinds of agents, mixed teams -------------------------------------------------------------
+
+
+async def test_the_questions_of_a_conversation_are_reproduced_together_and_the_first_alone(tmp_path: Path) -> None:
+    async with Simulator(Troupe()) as simulator:
+        source = team(simulator.base_url)
+        await perform(parse(source), tmp_path / "one", "Why is the sky blue?", "And at night?")
+    again = replayed(source, tmp_path / "one")
+    await perform(again, tmp_path / "two", "Why is the sky blue?", "And at night?")
+    assert essence(facts(tmp_path / "two")) == essence(facts(tmp_path / "one"))
+    await perform(again, tmp_path / "three", "Why is the sky blue?")
+    first = essence(facts(tmp_path / "three"))
+    assert first == essence(facts(tmp_path / "one"))[: len(first)]
+
+
+async def test_an_embedded_model_that_scores_is_replayed(tmp_path: Path) -> None:
+    """Three agents whose votes are by likelihood: of an answer that they find likely, and of what they would present."""
+    likes = {"Paris": -0.53, "Rome": -2.0, "Paris, France": -0.2}
+    names = ("ada", "bob", "cy")
+
+    def judge(answer: str) -> Judge:
+        def reply(asked: Request) -> list[Chunk]:
+            return says("Paris, France" if "Correct answer" in asked.messages[-1].text else answer)
+
+        return Judge(reply, MODEL, likes=likes)
+
+    backends = {name: judge(text) for name, text in zip(names, ("Rome", "Paris", "Berlin"), strict=True)}
+    backends["cy"].troubles.append(BackendError("the local model ended", transient=True))
+    cast = {name: SmallAgent(name, backend) for name, backend in backends.items()}
+    roster = tuple(Member(name, "local", MODEL) for name in names)
+    with Log(tmp_path / "one/events.jsonl") as log:
+        await Orchestrator(cast, log, Rules()).run(Asked("What is the capital of France?", roster))
+    done = facts(tmp_path / "one")
+    assert "likeliest of 3" in str(done)
+    assert contents(done)[-1] == "Paris, France"
+    for before, after in (("one", "two"), ("two", "three")):
+        again = replayed({"agents": [{"id": name} for name in names]}, tmp_path / before)
+        await perform(again, tmp_path / after, "What is the capital of France?")
+        assert essence(facts(tmp_path / after)) == essence(done)
+
+
+async def test_agents_that_are_replayed_and_agents_that_live_make_one_team(tmp_path: Path) -> None:
+    await recorded(tmp_path / "one")
+    troupe = Troupe()
+    troupe.revised.set()
+    async with Simulator(troupe) as simulator:
+        live = team(simulator.base_url)
+        state = await perform(replayed(live, tmp_path / "one", ada="ada", bob="bob"), tmp_path / "two")
+        asked = {record.call.model for record in simulator.calls if record.call}
+    assert asked == {"cy-1"}
+    assert state.stopped == Stopped("answered")
+    assert {"ada", "bob"} <= {seat.agent for seat in state.seats.values() if seat.answer}
+
+
+async def test_one_recorded_agent_may_play_several_and_under_another_name(tmp_path: Path) -> None:
+    await recorded(tmp_path / "one")
+    two = {"agents": [{"id": "dee"}, {"id": "eli"}]}
+    state = await perform(replayed(two, tmp_path / "one", dee="ada", eli="ada"), tmp_path / "two")
+    answers = [each.fact.content for each in facts(tmp_path / "two") if isinstance(each.fact, Answered)]
+    assert answers == ["ada says: it scatters."] * 2
+    assert state.asked
+    assert [member.model for member in state.asked.roster] == ["ada-1", "ada-1"]
+
+
+# --- what cannot be replayed ---------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_was_not_recorded_is_told_with_its_difference(tmp_path: Path) -> None:
+    source, _ = await recorded(tmp_path / "one")
+    agents = [
+        {**each, "system_message": "Be brief. Use metric units."} if each["id"] == "ada" else each
+        for each in source["agents"]
+    ]
+    state = await perform(replayed({**source, "agents": agents}, tmp_path / "one"), tmp_path / "two")
+    told = state.seats["ada"].left
+    assert told == (
+        f"{(tmp_path / 'one').resolve()}, ada, turn 2 (answer): the recording knows no such request of ada. The closest is "
+        "different (-recorded +asked):\n"
+        "   [system]\n"
+        "  +Be brief.\n"
+        "  +Use metric units.\n"
+        "  +\n"
+        "   Several agents do the user's task, each on its own.\n"
+        "  A replay takes the question, configuration and prompts of its recording. Restore them, or record it anew."
+    )
+    assert state.stopped, "the others are not kept waiting"
+
+
+async def test_instructions_are_those_that_were_recorded_with_the_variables_of_now(tmp_path: Path) -> None:
+    own = {"role": "critic", "system_message": "You serve ${COMPANY}."}
+    async with Simulator(Troupe()) as simulator:
+        source = team(simulator.base_url, roles={"critic": "Find what is wrong."})
+        source["agents"] = [{**each, **own} for each in source["agents"]]
+        await perform(parse(source, {"COMPANY": "Acme"}), tmp_path / "one")
+    done = essence(facts(tmp_path / "one"))
+    again = replayed(source, tmp_path / "one", {"COMPANY": "Acme"})
+    await perform(again, tmp_path / "two", env={"COMPANY": "Acme"})
+    assert essence(facts(tmp_path / "two")) == done
+    state = await perform(again, tmp_path / "three", env={"COMPANY": "Ajax"})
+    assert "-You serve Ajax." in state.seats["ada"].left
+
+
+async def test_a_difference_is_short_however_much_is_different(tmp_path: Path) -> None:
+    source, _ = await recorded(tmp_path / "one")
+    state = await perform(replayed(source, tmp_path / "one"), tmp_path / "two", *["Why? " * 100_000])
+    told = state.seats["cy"].left
+    assert len(told) < 2_000
+    assert re.search(r"\n  and [\d,]+ more lines\n", told)
+
+
+def test_a_request_is_told_in_words(tmp_path: Path) -> None:
+    """Calls, results, media, tools with their choices, schemas."""
+    made = ToolCall("c1", "vote", '{"agent_id": "agent9"}')
+    picture = Media("image", "image/png", data="x" * 4_000)
+    schema = {"type": "object"}
+    tool = Tool("vote", "Vote.", {"properties": {"reason": {}, "agent_id": {"enum": ["agent1", "agent2"]}}})
+    backend = Replayed("here", "ada", "m", [Recall(1, "decide", 1, Request(()))], Conductor(()), "ada")
+    asked = Request(
+        (user("See.", (picture,)), Message("assistant", (made,)), tool_result(made, "No such answer.")), [tool], schema
+    )
+    with pytest.raises(BackendError) as raised:
+        asyncio.run(first(backend, asked))
+    for line in (
+        "+image image/png , 4,000 characters",
+        '+calls vote (c1): {"agent_id": "agent9"}',
+        "+result of c1: No such answer.",
+        "+[tool] vote(reason, agent_id: agent1 | agent2): Vote.",
+        "+[schema] {'type': 'object'}",
+    ):
+        assert f"\n  {line}\n" in str(raised.value)
+
+
+async def first(backend: Replayed, request: Request) -> Chunk:
+    return await anext(backend.stream(request))
+
+
+async def test_what_a_recording_has_no_reply_to_is_told() -> None:
+    unanswered = Recall(7, "decide", 1, Request((user("?"),)), ended="cancelled, the vote was over")
+    for calls, why in (
+        (
+            [unanswered],
+            "here, ada, turn 7 (decide): the recording holds no reply to this request: cancelled, the vote was over",
+        ),
+        ([], "here: the recording knows no such request of ada: it recorded none"),
+    ):
+        with pytest.raises(BackendError, match=re.escape(why)):
+            await first(Replayed("here", "ada", "m", calls, Conductor(()), "ada"), unanswered.request)
+
+
+async def test_a_request_that_is_made_once_more_than_recorded_has_the_last_reply() -> None:
+    request = Request((user("?"),))
+    outcomes = (Failed("HTTP 503", transient=True), Replied(assistant("One.")), Replied(assistant("Two.")))
+    calls = [Recall(1, "answer", 0, request, place, outcome) for place, outcome in enumerate(outcomes, 2)]
+    backend = Replayed("here", "ada", "m", calls, Conductor(()), "ada")
+    with pytest.raises(BackendError, match="503"):
+        await first(backend, request)
+    assert [await first(backend, request) for _ in range(3)] == [
+        TextDelta("One."),
+        TextDelta("Two."),
+        TextDelta("Two."),
+    ]
+
+
+async def problems(config: Mapping[str, Any]) -> str:
+    with pytest.raises(ConfigError) as raised:
+        async with HttpPool() as pool, build(parse(config).config, {}, pool):
+            pass
+    assert raised.value.exit_code == Exit.USAGE
+    return str(raised.value)
+
+
+async def test_what_is_wrong_with_recordings_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    await recorded(tmp_path / "one")
+    for name, text in {
+        "broken": "rubbish\n",
+        "empty": '{"massgen": "session log", "format": 1}\n',
+        "strange": '{"massgen": "session log", "format": 1}\n{"seq": 1, "at": 1.0, "type": "TurnBegan", "agent": "x", "purpose": "solo"}\n',
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "events.jsonl").write_text(text)
+    backends = {
+        "a": {"session": "20250101"},
+        "b": {"session": str(tmp_path / "gone")},
+        "c": {"session": str(tmp_path / "broken")},
+        "d": {"session": str(tmp_path / "empty")},
+        "e": {"session": str(tmp_path / "strange")},
+        "f": {"session": str(tmp_path / "one"), "agent": "dee"},
+        "cy": {"session": str(tmp_path / "one")},
+    }
+    told = await problems(
+        {"agents": [{"id": name, "backend": {"type": "replay", **own}} for name, own in backends.items()]}
+    )
+    lines = [line for line in told.splitlines() if not line.startswith("  ")]
+    assert [line[:2] for line in lines] == ["a:", "b:", "c:", "d:", "e:", "f:"]
+    assert "there is no session '20250101'" in lines[0]
+    assert "there is no session" in lines[1]
+    assert "events.jsonl:1: not a session log" in lines[2]
+    assert "it holds no question" in lines[3]
+    assert "events.jsonl:2: this fact does not follow" in lines[4]
+    assert lines[5].endswith("the session has no agent 'dee'; write `agent:`, one of ada, bob, cy")
+
+
+def test_a_replay_needs_a_session_and_nobody_else_has_one() -> None:
+    backends: list[dict[str, Any]] = [
+        {"type": "replay"},
+        {"type": "openai", "model": "m", "session": "s", "agent": "a"},
+    ]
+    with pytest.raises(ConfigError) as raised:
+        parse({"agents": [{"backend": each} for each in backends]})
+    assert raised.value.problems == (
+        "config: agents[0].backend.session: missing; a replay backend needs it: a session's id, name or path",
+        "config: agents[1].backend.session: only a backend of type replay has it",
+        "config: agents[1].backend.agent: only a backend of type replay has it",
+    )
+
+
+def test_a_profile_that_replays_is_laid_over_any_settings(tmp_path: Path) -> None:
+    """And the session's path is from the file where it stands."""
+    (tmp_path / "sub").mkdir()
+    again = {"agents": [{"id": "ada", "backend": {"type": "replay", "session": "./sessions/paris"}}]}
+    live = {"id": "ada", "backend": {"type": "openai", "model": "m", "temperature": 1, "reasoning": {"effort": "low"}}}
+    (tmp_path / "sub/base.yaml").write_text(json.dumps({"agents": [live], "profiles": {"replay": again}}))
+    (tmp_path / "top.yaml").write_text(json.dumps({"extends": "sub/base.yaml"}))
+    found = load(tmp_path / "top.yaml", {}, profile="replay").config.agents[0].backend
+    assert (found.session, found.temperature) == (str(tmp_path / "sub/sessions/paris"), 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"), [("paris", "paris"), ("/paris", "/paris"), ("${HERE}/paris", "here/paris"), ("..", "{0}/..")]
+)
+def test_a_session_that_is_no_relative_path_stays_as_it_is_written(written: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "team.yaml").write_text(json.dumps({"agent": {"backend": {"type": "replay", "session": written}}}))
+    assert load(tmp_path / "team.yaml", {"HERE": "here"}).config.agents[0].backend.session == found.format(tmp_path)
+
+
+def test_ballots_that_were_not_recorded_are_shuffled_by_chance() -> None:
+    dice, entries = Dice([[(5,), (3,), (4, 6)]]), [(3,), (4,), (5,)]
+    dice.shuffle(entries)
+    assert sorted(entries) == [(3,), (4,), (5,)]
+    later = [(13,), (14, 16), (15,)]
+    dice.shuffle(later)
+    assert later == [(15,), (13,), (14, 16)], "in a log with other numbers the order is the same"

@@ -122,7 +122,8 @@ def test_the_latest_of_a_folder_is_that_with_the_latest_fact(tmp_path: Path) -> 
     for _ in ("cold", "warm"):
         assert latest(tmp_path, "/here") == IDS[0]
         assert latest(tmp_path, "/elsewhere") == IDS[2]
-        assert latest(tmp_path, "/her") is latest(tmp_path, "") is None
+        assert latest(tmp_path, "/her") is None
+        assert latest(tmp_path, "") == IDS[0], "of all"
     assert latest(tmp_path / "nothing", "/here") is None
 
 

@@ -111,10 +111,10 @@ class Conductor:
         return bool(due)
 
     def _give_up(self) -> None:
-        """Nothing is left to release: whoever still waits does so in vain, or for time to run out."""
+        """Nothing is left to put in order: whoever still waits does so in vain, or for time to run out."""
         for waiting in [*self._waiting.values()]:
             if not waiting.timed:
-                _tell(waiting, False)
+                _tell(waiting, waiting.place != NEVER)
 
 
 def _tell(waiting: _Waiting, answer: bool) -> None:

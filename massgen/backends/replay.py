@@ -9,6 +9,8 @@ import re
 import textwrap
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from operator import eq
 from typing import Any, TypeAlias
 
 from massgen.backends import Request, Tool
@@ -33,9 +35,9 @@ from massgen.messages import (
 DIFFERENCE_LINES = 20
 DIFFERENCE_CHARACTERS = 1_200
 """What a difference may take of the 2,000 characters that are recorded of a failure."""
-COMPARED_CALLS = 200
-COMPARED_LINES = 400
-"""How much is compared to find the recorded request that is closest."""
+COMPARED_CALLS = 8
+COMPARED_LINES = 1_000
+"""How much is compared to find the recorded request that is closest; what is equal at the beginning is left out."""
 _WIDTH = 100
 
 
@@ -147,16 +149,16 @@ class Replayed:
         return f"{self.where}, {self.agent}, turn {call.turn} ({call.purpose})"
 
     def _unknown(self, request: Request) -> BackendError:
-        asked = [*_lines(request)]
         left = [call for place, call in enumerate(self.calls) if place not in self._given] or self.calls
-        closest = max(left[:COMPARED_CALLS], key=lambda call: _likeness(asked, [*_lines(call.request)]), default=None)
+        kin = sorted(left, key=lambda call: _kinship(call.request, request), reverse=True)
+        closest = max(kin[:COMPARED_CALLS], key=lambda call: _likeness(call.request, request), default=None)
         what = f"the recording knows no such request of {self.agent}"
         fix = (
             "A replay takes the question, configuration and prompts of its recording. Restore them, or record it anew."
         )
         if closest is None:
             return BackendError(f"{what}: it recorded none", where=self.where, fix=fix)
-        difference = _difference([*_lines(closest.request)], asked)
+        difference = _difference(closest.request, request)
         return BackendError(
             f"{what}. The closest is different (-recorded +asked):\n{difference}", where=self._place(closest), fix=fix
         )
@@ -229,7 +231,7 @@ def _part(part: Any) -> Iterator[str]:
 
 def _wrapped(text: str) -> Iterator[str]:
     for sentence in re.split(r"(?<=[.!?;]) |\n", text):
-        yield from textwrap.wrap(sentence, _WIDTH, replace_whitespace=False, drop_whitespace=False) or [""]
+        yield from [sentence] if len(sentence) <= _WIDTH else textwrap.wrap(sentence, _WIDTH)  # that is slow
 
 
 def _signature(tool: Tool) -> str:
@@ -238,13 +240,26 @@ def _signature(tool: Tool) -> str:
     return f"{tool.name}({', '.join(f'{name}: {labels}' if labels else name for name, labels in allowed.items())})"
 
 
-def _likeness(one: list[str], other: list[str]) -> float:
-    return difflib.SequenceMatcher(None, one[:COMPARED_LINES], other[:COMPARED_LINES], autojunk=False).ratio()
+def _kinship(one: Request, other: Request) -> tuple[bool, int]:
+    """Whether both offer the same tools, and how many messages they share at the beginning."""
+    tools = [tool.name for tool in one.tools] == [tool.name for tool in other.tools]
+    return tools, sum(1 for _ in takewhile(bool, map(eq, one.messages, other.messages)))
 
 
-def _difference(recorded: list[str], asked: list[str]) -> str:
+def _likeness(one: Request, other: Request) -> float:
+    return difflib.SequenceMatcher(None, *_apart(one, other)).quick_ratio()  # the whole one is quadratic
+
+
+def _apart(one: Request, other: Request) -> tuple[list[str], list[str]]:
+    """The lines of both from the last that they share at the beginning, as far as is compared."""
+    equal = sum(1 for _ in takewhile(bool, map(eq, _lines(one), _lines(other))))
+    left, right = (islice(_lines(each), max(0, equal - 1), equal + COMPARED_LINES) for each in (one, other))
+    return [*left], [*right]
+
+
+def _difference(recorded: Request, asked: Request) -> str:
     """The first lines that differ, each with its neighbours, and how many more do."""
-    compared = difflib.unified_diff(recorded[:COMPARED_LINES], asked[:COMPARED_LINES], n=1, lineterm="")
+    compared = difflib.unified_diff(*_apart(recorded, asked), n=1, lineterm="")
     every = [line.rstrip() for line in compared if not line.startswith(("---", "+++", "@@"))]
     told, room = list[str](), DIFFERENCE_CHARACTERS
     for line in every[:DIFFERENCE_LINES]:
@@ -253,4 +268,4 @@ def _difference(recorded: list[str], asked: list[str]) -> str:
             break
         told.append(f"  {line}")
     more = len(every) - len(told)
-    return "\n".join([*told, *([f"  and {more:,} more lines"] if more else [])] or ["  only far behind, or in details"])
+    return "\n".join([*told, *([f"  and {more:,} more lines"] if more else [])] or ["  in no text, but in details"])

@@ -72,6 +72,8 @@ class _Asking:
 
     options: Options
     session: Path | None = None
+    named: bool = False
+    """Whether the user named the session."""
     lines: "Lines | None" = None
     redact: Callable[[str], str] = str
     loaded: "Loaded | None" = None
@@ -83,7 +85,7 @@ class _Asking:
             check_writable(options.output)
         words = options.question
         if options.resume is not None:
-            self.session, words = meant(options)
+            self.session, self.named, words = meant(options)
         question, talking = "", _talks(words)
         if not talking:
             question = _question(words, needed=self.session is None)
@@ -114,7 +116,8 @@ class _Asking:
         async with Conversation(loaded, session=self.session, session_dir=root, progress=progress) as conversation:
             if talking:
                 return await self._talk(conversation)
-            introduce(conversation, options)
+            if not options.quiet:
+                introduce(conversation, named=self.named)
             if conversation.state.unfinished:
                 agree(conversation)
                 result = await self._followed(conversation.finish)

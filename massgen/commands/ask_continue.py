@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from massgen import sessions
+from massgen import paths, sessions
 from massgen.commands.options import Options
 from massgen.console import tell
 from massgen.errors import ConfigError, Problem, UsageError
@@ -22,8 +22,8 @@ _REFERENCE = re.compile(r"\d{8}\S*|[./~]\S*|\S*[/\\]\S*")
 """What is meant as a session, whether there is one or not: an id's beginning, or a path. As a question it would cost money."""
 
 
-def meant(options: Options) -> tuple[Path, tuple[str, ...]]:
-    """The session to go on with, and the question's words. Of a single text after `--continue`, what names a session is one,
+def meant(options: Options) -> tuple[Path, bool, tuple[str, ...]]:
+    """The session to go on with, whether it was named, and the question's words. Of a single text after `--continue`, what names a session is one,
     and what has several words is the next question."""
     given, words = options.resume or "", options.question
     root = Path(options.session_dir) if options.session_dir else sessions.folder()
@@ -32,7 +32,7 @@ def meant(options: Options) -> tuple[Path, tuple[str, ...]]:
             words = ()
         else:
             given, words = "", (given,)
-    return (_found(given, root) if given else _latest(root)), words
+    return _found(given, root) if given else _latest(root), bool(given), words
 
 
 def _names(given: str, root: Path) -> bool:
@@ -48,7 +48,7 @@ def _found(given: str, root: Path) -> Path:
     from massgen.importing import foreign, imported
 
     path = Path(given).expanduser()
-    if ("/" in given or os.sep in given) and foreign(path):
+    if (given.startswith((".", "~")) or "/" in given or os.sep in given) and foreign(path):
         made = imported(path, root)
         for note in made.notes:
             tell(f"massgen: {note}")
@@ -69,25 +69,25 @@ def _latest(root: Path) -> Path:
     """The session that was last active of this folder, else of all."""
     from massgen.session_index import latest
 
-    own = latest(root, os.getcwd())
-    return root / own if own else sessions.find("", root)
+    own = latest(root, paths.working_directory()) or latest(root, "")
+    return root / own if own else sessions.find("", root)  # which says that there is none
 
 
-def introduce(conversation: "Conversation", options: Options) -> None:
-    """Tell which session goes on, how far it has come, and what will be different."""
+def introduce(conversation: "Conversation", *, named: bool) -> None:
+    """Tell which session goes on (why, unless the user `named` it), how far it has come, and what will be different."""
     from massgen.continuing import changes, last, recovered
     from massgen.session_digest import digest
     from massgen.view import duration
 
     folder, state, facts = conversation.folder, conversation.state, conversation.facts
-    if folder is None or state.asked is None or options.quiet:
+    if folder is None or state.asked is None:
         return
     short, name = digest(folder.name, facts), sessions.name(folder)
     ago = duration(int(max(0, time.time() - facts[-1].at)))
     asked = f"{short.turns} question{'s' * (short.turns != 1)}"
     here = (
         ""
-        if options.resume or state.asked.folder == os.getcwd()
+        if named or state.asked.folder == paths.working_directory()
         else ", the latest of all: none was asked in this folder"
     )
     parts = [f"session {folder.name}{f' ({line(name, 80)})' if name else ''}{here}", f"{asked}, the last {ago} ago"]

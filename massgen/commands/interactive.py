@@ -14,29 +14,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from massgen import paths, sessions
+from massgen.attachments import attach
 from massgen.commands import interactive_told as told
 from massgen.commands.interactive_history import Past
 from massgen.commands.interactive_input import Interrupted, Lines, Reader, unheard
 from massgen.commands.interactive_words import Command, parse, usage
 from massgen.console import put, tell
 from massgen.errors import Exit, MassgenError, UsageError
-from massgen.log import redactor
+from massgen.log import Sink, redactor
 from massgen.streams import safe
 
 if TYPE_CHECKING:
     from massgen.conversation import Conversation, Result, Sinks
-    from massgen.log import Sink
 
 T = TypeVar("T")
 
 HISTORY = "typed.jsonl"
 """In the data folder: what was typed before."""
+PATIENCE = 3
+"""Signals that an activity may take to end; the next one ends the program."""
 
 
 async def interact(
     conversation: "Conversation",
     *,
-    open_display: "Callable[[Path], AbstractContextManager[Sink]]",
+    open_display: Callable[[Path], AbstractContextManager[Sink]],
     why: "Callable[[Result], str]",
     context: Sequence[str | Path] = (),
     quiet: bool = False,
@@ -46,7 +48,9 @@ async def interact(
 
     `open_display` shows a run whose session is in the folder it gets; `why` tells of a run that brought no whole answer.
     `context` goes with the first question. `quiet`: only answers and errors are told. To be run in the main thread.
+    Raises `UsageError` for a context that cannot be read, and `MassgenError` if an answer cannot be told.
     """
+    attach("", context)
     if reader is None:
         redact = redactor([*conversation.loaded.secrets, *conversation.team.secrets])
         reader = _reader(Past(paths.data_dir() / HISTORY, redact, _warn))
@@ -63,7 +67,7 @@ async def interact(
 @dataclass(slots=True)
 class _Mode:
     conversation: "Conversation"
-    open_display: "Callable[[Path], AbstractContextManager[Sink]]"
+    open_display: Callable[[Path], AbstractContextManager[Sink]]
     why: "Callable[[Result], str]"
     reader: Reader
     context: Sequence[str | Path]
@@ -75,6 +79,8 @@ class _Mode:
     agreed: bool = False
     """To what the team would lose of an unfinished run."""
     activity: "asyncio.Task[Any] | None" = None
+    pressed: int = 0
+    """Signals since it began."""
 
     async def run(self) -> None:
         interrupted = False
@@ -165,15 +171,15 @@ class _Mode:
 
     def _show(self, result: "Result") -> None:
         for note in result.notes:
-            self._say(note)
+            self._say(f"massgen: {note}")
         if result.exit_code is not Exit.ANSWER:
             _warn(self.why(result))
         if result.answer:
-            tell("")
+            self._say("")
             put(result.answer, f"the answer is kept in {result.session}")
-            tell("")
+            self._say("")
             self._say(told.outcome(result), dim=True)
-            tell("")
+            self._say("")
 
     def _export(self, argument: str) -> None:
         """As `massgen sessions export` does, options included."""
@@ -216,6 +222,9 @@ class _Mode:
         loop = asyncio.get_running_loop()
 
         def receive(number: int, frame: object) -> None:
+            self.pressed += 1
+            if self.pressed > PATIENCE:  # what was to end does not
+                raise KeyboardInterrupt
             loop.call_soon_threadsafe(self._signalled, number)
 
         with ExitStack() as stack:
@@ -232,7 +241,7 @@ class _Mode:
 
     async def _alone(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` as what a signal ends: it then raises `Interrupted`."""
-        self.activity = asyncio.create_task(work)
+        self.activity, self.pressed = asyncio.create_task(work), 0
         try:
             return await self.activity
         except asyncio.CancelledError:
