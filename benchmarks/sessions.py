@@ -65,7 +65,7 @@ def _resume_rows() -> list[Row]:
 
     return [
         *rows("large", "one of 100 MB and 300 questions", 1.0),
-        *rows("beside", "one of 300 questions and 100 MB in large texts beside it", 1.0),
+        *rows("beside", "one of 300 questions and 100 MB in large texts beside it", 1.0)[:1],
         *rows("million", "one of a million small facts", 4.0),
     ]
 
