@@ -21,6 +21,8 @@ from massgen.errors import LogError
 from massgen.events import Fact, Recorded
 
 FORMAT = 1
+LATEST = 2.5e11
+"""Seconds since 1970: in the year 9892. No calendar here goes beyond 9999."""
 BLOBS = "blobs"
 """The folder of the large texts, beside the log."""
 
@@ -153,7 +155,7 @@ def parsed(raw: bytes, number: int, path: Path, text: Callable[[str, int], str])
         seq, at, more = fields.pop("seq"), fields.pop("at"), fields.pop("more", False)
         if type(seq) is not int or seq != number:
             raise ValueError(f"fact {seq!r} stands where fact {number} belongs")
-        return Recorded(seq, decode(float, at), decode(Fact, fields)), decode(bool, more)
+        return Recorded(seq, _time(at), decode(Fact, fields)), decode(bool, more)
     except BlobError as error:
         raise LogError(
             f"a text of this fact cannot be read: {error}",
@@ -162,6 +164,12 @@ def parsed(raw: bytes, number: int, path: Path, text: Callable[[str, int], str])
         ) from None
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         _damaged(path, number, str(error))
+
+
+def _time(value: object) -> float:
+    if not 0 <= (at := decode(float, value)) < LATEST:
+        raise ValueError(f"{at} s is no time since 1970")
+    return at
 
 
 def _finite(text: str) -> float:

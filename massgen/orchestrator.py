@@ -3,11 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 from massgen.acts import Act, Final, NewAnswer, Vote
-from massgen.agents import Agent, Task, Turn
+from massgen.agents import Agent, Turn
 from massgen.coordination import (
     Ask,
     Rules,
@@ -30,7 +31,6 @@ from massgen.events import (
     Failure,
     Informed,
     Presented,
-    Purpose,
     Reprompted,
     Resumed,
     Stopped,
@@ -44,6 +44,7 @@ from massgen.log import Log, Sink
 from massgen.messages import Chunk, Message
 from massgen.resuming import Memory, memories, remember, standing
 from massgen.state import Seat, State, apply, saw_all
+from massgen.turns import shown
 
 MAX_CAUSE = 2000
 """Characters of an error that are recorded: some carry the whole reply."""
@@ -185,22 +186,15 @@ class Orchestrator:
         return {f"agent{number}": entry for number, entry in enumerate(entries, 1)}
 
     def _turn(self, seat: Seat) -> Turn:
-        state, agent, seq = self.state, seat.agent, seat.turn or 0
-        presented, memory = state.presented, self._memories[agent]
-        return Turn(
-            seq=seq,
-            agent=agent,
-            purpose=seat.purpose,
-            task=_task(state, seat.purpose),
+        agent, seq, memory = seat.agent, seat.turn or 0, self._memories[seat.agent]
+        return replace(
+            shown(self.state, seat, may_answer(self.state, self.rules, agent)),
             answers=memory.shown,
-            may_answer=may_answer(state, self.rules, agent),
-            record=lambda *facts: self._record(memory, *facts),
-            show=lambda chunk: self._show(agent, chunk),
+            record=partial(self._record, memory),
+            show=partial(self._show, agent),
             news=lambda: self._news(agent, seq) if memory.over else memory.news(),
-            refusal=lambda act: refusal(self.state, self.rules, agent, act),
+            refusal=partial(self._refusal, agent),
             said=lambda: memory.next(Message),
-            votes=self._votes(seat.ballot) if seat.purpose == "present" else None,
-            draft=presented.content if presented and seat.purpose == "evaluate" else "",
         )
 
     def _record(self, memory: Memory, *facts: Fact) -> None:
@@ -208,17 +202,15 @@ class Orchestrator:
         if not (isinstance(facts[0], Reprompted) and memory.next(Reprompted)):
             self.record(*facts)
 
+    def _refusal(self, agent: str, act: Act) -> str | None:
+        return refusal(self.state, self.rules, agent, act)
+
     def _show(self, agent: str, chunk: Chunk) -> None:
         if self.sinks:
             self._tell(lambda sink: sink.delta(agent, chunk))
 
     def _texts(self, shown: Ballot) -> dict[str, str]:
         return {label: self.state.answers[entry[0]].content for label, entry in shown.items()}
-
-    def _votes(self, shown: Ballot) -> dict[str, tuple[str, ...]]:
-        """Label -> the reasons of its counted votes."""
-        voters = [seat for seat in self.state.seats.values() if seat.vote is not None]
-        return {label: tuple(seat.reason for seat in voters if seat.vote in entry) for label, entry in shown.items()}
 
     def _news(self, agent: str, seq: int) -> Mapping[str, str] | None:
         seat = self.state.seats[agent]
@@ -254,7 +246,7 @@ class Orchestrator:
     def _accept(self, turn: Turn, act: Act) -> None:
         if not self._is_open(turn):
             return
-        if why := refusal(self.state, self.rules, turn.agent, act):
+        if why := self._refusal(turn.agent, act):
             raise ProtocolError(why)
         self.record(self._fact(turn, act))
 
@@ -271,20 +263,6 @@ class Orchestrator:
                 return Voted(agent, seq, self.state.seats[agent].ballot[label][0], reason)
             case _:
                 return Evaluated(agent, seq, act.verdict, act.reason, act.instructions)
-
-
-def _task(state: State, purpose: Purpose) -> Task:
-    """What the agent is to work on: the question, or the part of the conversation that is to be summarised."""
-    if purpose == "summarise":
-        return Task("", history=state.oldest, summary=state.summary, room=state.asked.window if state.asked else 0)
-    return Task(
-        state.asked.question if state.asked else "",
-        state.asked.media if state.asked else (),
-        state.previous.content if state.previous else "",
-        state.feedback,
-        state.history,
-        state.summary,
-    )
 
 
 def _failure(error: Exception) -> tuple[Failure, str]:

@@ -15,7 +15,9 @@ def shown(state: State, seat: Seat, may_answer: bool) -> Turn:
         agent=seat.agent,
         purpose=seat.purpose,
         task=task(state, seat.purpose),
-        answers={label: state.answers[entry[0]].content for label, entry in seat.ballot.items()},
+        answers={
+            label: state.answers[entry[0]].content for label, entry in seat.ballot.items() if entry[0] in state.answers
+        },
         may_answer=may_answer,
         record=lambda *facts: None,
         show=lambda chunk: None,
@@ -29,7 +31,7 @@ def shown(state: State, seat: Seat, may_answer: bool) -> Turn:
 def task(state: State, purpose: Purpose) -> Task:
     """What the agent is to work on: the question, or the part of the conversation that is to be summarised."""
     if purpose == "summarise":
-        return Task("", history=state.oldest, summary=state.summary)
+        return Task("", history=state.oldest, summary=state.summary, room=state.asked.window if state.asked else 0)
     return Task(
         state.asked.question if state.asked else "",
         state.asked.media if state.asked else (),

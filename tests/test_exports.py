@@ -448,7 +448,7 @@ def test_a_run_that_went_on_tells_who_joined_and_who_left_and_counts_no_time_bet
 
 def test_a_turn_that_was_taken_up_has_a_bar_for_each_of_its_parts() -> None:
     spans = [(each.began, each.ended, each.act) for each in turns(resumed().facts)[0].spans if each.agent == "bob"]
-    assert spans[:2] == [(0.0, 1.5, "failure"), (1.5, 3.0, "answer")]
+    assert spans[:2] == [(0.0, 1.5, "unfinished"), (1.5, 3.0, "answer")]
     killed = answering(2).call("bob", "", seconds=5).resume("alice").call("alice", "", seconds=2)
     spans = [(each.agent, each.began, each.ended, each.act) for each in turns(killed.facts)[0].spans]
     assert spans == [("bob", 0.0, 5.0, "unfinished"), ("alice", 0.0, 7.0, "unfinished")]

@@ -166,10 +166,13 @@ def test_lines_of_another_shape_that_hold_the_same_are_read(path: Path) -> None:
     agree(of_lines(path, lines), everyone)
 
 
-def test_a_time_before_1970_or_far_away_is_one(path: Path) -> None:
-    times = (-1.5, 1e-9, 1e300, 0.0)
+def test_a_time_is_one_that_a_calendar_has(path: Path) -> None:
+    times = (0.0, 1e-9, 3.0, 249_999_999_999.5)
     lines = [line(Recorded(seq, at, Reprompted("a", 1, "x"))) for seq, at in enumerate(times, 1)]
     assert [each.at for each in of_lines(path, lines)] == [*times]
+    for at in (-1.5, 2.5e11, 1e300):
+        with pytest.raises(LogError, match=r"events\.jsonl:2: this line is damaged: .* s is no time since 1970"):
+            _ = of_lines(path, [line(Recorded(1, at, Reprompted("a", 1, "x")))])[0]
 
 
 # --- facts that belong together ------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import random
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from massgen import recordings
+from massgen.agents import Agent
 from massgen.agents.small import SmallAgent
 from massgen.backends import Request, Tool
 from massgen.backends.chat_completions import HttpPool
-from massgen.backends.conductor import Conductor
+from massgen.backends.conductor import NEVER, Breath, Conductor
 from massgen.backends.replay import Call as Recall
 from massgen.backends.replay import Failed, Replayed, Replied
 from massgen.conversation import rules, times
@@ -35,23 +39,27 @@ from massgen.events import (
     Reprompted,
     Resumed,
     Retried,
+    Said,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     TurnFailed,
     Voted,
+    Waited,
 )
 from massgen.loading import Loaded, load, parse
 from massgen.log import Log, read
-from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, assistant, tool_result, user
+from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, Waiting, assistant, tool_result, user
 from massgen.orchestrator import Orchestrator, Times
 from massgen.recordings import time_ran_out
 from massgen.restaging import Dice, Restaging
 from massgen.state import State
 from massgen.team import build
 from massgen.testing import says
+from tests.conversations import GOLDEN, Speaker
 from tests.providers import Call, Reply, Simulator, call, fault, say
-from tests.stage import QUESTION, Cue, Stage, actors, agents, play
+from tests.stage import QUESTION, Actor, Cue, Stage, actors, agents, play
 from tests.test_small_agent import Judge
 from tests.test_truths import Scene, scenes
 
@@ -195,10 +203,14 @@ class Recorder(Stage):
     def asked(self) -> Asked:
         return replace(super().asked, config={"orchestrator": asdict(self.rules)})
 
+    @property
+    def restaging(self) -> Restaging:
+        every = [{"id": name, "backend": {"type": "replay", "session": str(self.path)}} for name in self.agents]
+        return Restaging(parse({"agents": every}).config, {})
+
     async def again(self, path: Path) -> list[Recorded]:
         """The facts of its replay."""
-        every = [{"id": name, "backend": {"type": "replay", "session": str(self.path)}} for name in self.agents]
-        restaging = Restaging(parse({"agents": every}).config, {})
+        restaging = self.restaging
         cast = {name: restaging.agent(name)[0] for name in self.agents}
         with Log(path) as log:
             await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice).run(self.asked)
@@ -299,6 +311,87 @@ def test_a_run_that_was_interrupted_and_resumed_is_reproduced_as_one(lines: int,
 
 def contents(done: Sequence[Recorded]) -> list[str]:
     return [each.fact.content for each in done if isinstance(each.fact, Answered | Presented)]
+
+
+class Queued(Actor):
+    """An actor whose calls wait for their limits first, and tell of it however that ends."""
+
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk]:
+        began = asyncio.get_running_loop().time()
+        try:
+            await asyncio.sleep(500.0 if self.requests and self.model != "short" else 1.0)
+        finally:
+            seconds = asyncio.get_running_loop().time() - began
+            request.waits(Waiting("rpm", seconds, 5, 5, over=True))
+        async for chunk in super().stream(request):
+            yield chunk
+
+
+def test_waits_for_limits_are_told_again_and_take_no_time(tmp_path: Path) -> None:
+    """Also by a call that was cancelled while it waited."""
+    cast = {"a": Queued(model="short"), "b": Queued(), "c": Actor(), "d": Actor()}
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast), Rules(stop="decided"))
+    stage.run()
+    done = facts(tmp_path)
+    assert sum(isinstance(each.fact, Waited) for each in done) >= 4
+    late = [(one.fact, two.fact) for one, two in pairwise(done) if isinstance(two.fact, Waited)]
+    assert any(isinstance(one, TurnFailed) for one, _ in late), "a call that was cancelled tells of it afterwards"
+    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+def test_the_order_of_a_question_is_kept_whatever_came_of_those_before() -> None:
+    async def asks(conductor: Conductor, agent: str, place: int, question: int) -> str:
+        told = await conductor.reach(agent, place, question=question)
+        order.append(agent)
+        return f"{agent} {told}"
+
+    async def scene() -> list[str]:
+        conductor = Conductor(
+            [
+                Breath(5, frozenset("ab"), False, 1),
+                Breath(15, frozenset("ab"), False, 10),
+                Breath(16, frozenset("a"), False, 10),
+            ]
+        )
+        calls = [
+            asks(conductor, "a", 15, 10),
+            asks(conductor, "b", 14, 10),
+            asks(conductor, "c", 3, 1),
+            asks(conductor, "d", NEVER, 10),
+        ]
+        return await asyncio.gather(*calls)
+
+    order: list[str] = []
+    assert asyncio.run(scene()) == ["a True", "b True", "c True", "d False"]
+    assert order == ["c", "b", "a", "d"]
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_calls_of_every_golden_log_can_be_told(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(path.read_bytes())
+    recording = recordings.load(tmp_path, {})
+    replies = [each for each in read(path) if isinstance(each.fact, Said)]
+    told = [call for calls in recording.calls.values() for call in calls if isinstance(call.outcome, Replied)]
+    assert sorted(call.place for call in told) == [each.seq for each in replies]
+
+
+def test_a_summary_of_the_conversation_is_reproduced(tmp_path: Path) -> None:
+    cast = {name: Speaker([], f"{name} says: {'scattering ' * 20}") for name in "ab"}
+    stage = Recorder(tmp_path / "events.jsonl", agents(cast))
+
+    async def converse(team: Mapping[str, Agent], path: Path, dice: random.Random) -> list[Recorded]:
+        with Log(path) as log:
+            run = Orchestrator(team, log, stage.rules, dice=dice)
+            for question in ("Why is the sky blue?", "And at night?", "And at dawn?"):
+                await run.run(replace(stage.asked, question=question, window=400))
+        return [*read(path)]
+
+    done = play(converse(stage.agents, stage.path, random.Random(1)))
+    assert any(isinstance(each.fact, Summarised) for each in done)
+    restaging = stage.restaging
+    cast_again = {name: restaging.agent(name)[0] for name in cast}
+    again = play(converse(cast_again, tmp_path / "again.jsonl", restaging.dice))
+    assert essence(again) == essence(done)
 
 
 # --- conversations, other kinds of agents, mixed teams -------------------------------------------------------------
