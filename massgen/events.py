@@ -129,6 +129,29 @@ class Waited:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A tool is about to be used: `call` is the id that the model gave the call, `arguments` its JSON."""
+
+    agent: str
+    turn: int
+    call: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """A tool was used, or refused: `content` is what came of it, whole; `seconds` it took."""
+
+    agent: str
+    turn: int
+    call: str
+    content: str
+    is_error: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Reprompted:
     """A reply could not be accepted; the agent was told why and asked again."""
 
@@ -214,8 +237,8 @@ class Stopped:
 
 
 Fact: TypeAlias = (
-    Asked | Resumed | Summarised | TurnBegan | Informed | Said | Spent | Retried | Waited | Reprompted | Answered | Voted
-    | TurnFailed | VotingOpened | Chosen | Presented | Evaluated | Stopped
+    Asked | Resumed | Summarised | TurnBegan | Informed | Said | Spent | Retried | Waited | ToolCalled | ToolReturned
+    | Reprompted | Answered | Voted | TurnFailed | VotingOpened | Chosen | Presented | Evaluated | Stopped
 )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ from massgen.events import (
     Resumed,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -195,12 +197,15 @@ class Orchestrator:
             news=lambda: self._news(agent, seq) if memory.over else memory.news(),
             refusal=partial(self._refusal, agent),
             said=lambda: memory.next(Message),
+            used=lambda: memory.comes(ToolCalled),
+            returned=lambda: memory.next(ToolReturned),
         )
 
     def _record(self, memory: Memory, *facts: Fact) -> None:
         """What an agent says, unless it has said so before its turn was taken up."""
-        if not (isinstance(facts[0], Reprompted) and memory.next(Reprompted)):
-            self.record(*facts)
+        self.record(
+            *(fact for fact in facts if not (isinstance(fact, ToolCalled | Reprompted) and memory.next(type(fact))))
+        )
 
     def _refusal(self, agent: str, act: Act) -> str | None:
         return refusal(self.state, self.rules, agent, act)

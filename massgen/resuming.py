@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from massgen.events import (
     Answered,
@@ -21,6 +21,8 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -48,6 +50,10 @@ def last_run(facts: Facts) -> Sequence[Recorded]:
     return facts[max(0, facts.last(Asked)) :]
 
 
+Told: TypeAlias = Mapping[str, str] | Message | ToolCalled | ToolReturned | Reprompted
+"""What an agent saw or said in its turn. A mapping: the answers as they had become."""
+
+
 @dataclass(slots=True)
 class Memory:
     """A turn so far: what its agent was shown, what a model said, and why that was refused. An agent that takes the turn up
@@ -55,10 +61,8 @@ class Memory:
 
     shown: Mapping[str, str]
     """The answers the turn began with, by label."""
-    told: list[Mapping[str, str] | Message | Reprompted] = field(
-        default_factory=list[Mapping[str, str] | Message | Reprompted]
-    )
-    """What followed. A mapping: the answers as they had become."""
+    told: list[Told] = field(default_factory=list["Told"])
+    """What followed."""
     _place: int = 0
 
     @property
@@ -66,7 +70,7 @@ class Memory:
         """Whether all of it has been given again."""
         return self._place == len(self.told)
 
-    def add(self, item: Mapping[str, str] | Message | Reprompted) -> None:
+    def add(self, item: Told) -> None:
         del self.told[self._place :]  # if the agent does not do again what it did, the rest has not happened
         self.told.append(item)
         self._place += 1
@@ -78,12 +82,16 @@ class Memory:
         """The answers as they had become, if that came next."""
         return cast("Mapping[str, str] | None", self.next(dict))
 
+    def comes(self, kind: type[Any]) -> bool:
+        """Whether a `kind` came next."""
+        return not self.over and isinstance(self.told[self._place], kind)
+
     def next(self, kind: type[T]) -> T | None:
         """What came next, if it is a `kind`."""
-        if self.over or not isinstance(item := self.told[self._place], kind):
+        if not self.comes(kind):
             return None
         self._place += 1
-        return item
+        return cast("T", self.told[self._place - 1])
 
 
 Texts: TypeAlias = Callable[[Ballot], Mapping[str, str]]
@@ -99,7 +107,7 @@ def remember(memories: dict[str, Memory], fact: Fact, texts: Texts) -> None:
             memories[agent].add(texts(ballot))
         case Said(agent, _, message):
             memories[agent].add(message)
-        case Reprompted(agent):
+        case ToolCalled(agent) | ToolReturned(agent) | Reprompted(agent):
             memories[agent].add(fact)
         case _:
             pass
@@ -109,11 +117,12 @@ def memories(state: State, facts: Facts) -> dict[str, Memory]:
     """Those of the turns that are open in `state`, or were when it was interrupted."""
     turns = {seat.turn or seat.suspended or 0 for seat in state.seats.values()} - {0}
     found: dict[str, Memory] = {}
-    for recorded in facts.of(TurnBegan, Informed, Said, Reprompted, start=min(turns) - 1) if turns else ():
+    kinds = (TurnBegan, Informed, Said, ToolCalled, ToolReturned, Reprompted)
+    for recorded in facts.of(*kinds, start=min(turns) - 1) if turns else ():
         match recorded.fact:
             case TurnBegan() if recorded.seq in turns:
                 remember(found, recorded.fact, lambda ballot: _texts(ballot, facts))
-            case Informed(turn=turn) | Said(turn=turn) | Reprompted(turn=turn) if turn in turns:
+            case Informed() | Said() | ToolCalled() | ToolReturned() | Reprompted() if recorded.fact.turn in turns:
                 remember(found, recorded.fact, lambda ballot: _texts(ballot, facts))
             case _:
                 pass

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
-from massgen.events import Fact, Purpose
+from massgen.events import Fact, Purpose, ToolReturned
 from massgen.messages import Chunk, Media, Message
 from massgen.state import Exchange
 
@@ -60,6 +60,10 @@ class Turn:
     """Why an act is not acceptable, in words for the model; None if it is."""
     said: Callable[[], Message | None] = lambda: None
     """The next reply that a model gave in this turn before its process ended: it is paid for, and is not asked for again."""
+    used: Callable[[], bool] = lambda: False
+    """Whether the tools that are to be used next were, or were to be, before the turn was taken up."""
+    returned: Callable[[], ToolReturned | None] = lambda: None
+    """What the next of them returned then, if it did."""
     votes: Mapping[str, tuple[str, ...]] | None = None
     """For `present`: label -> the reasons of those who voted for it. The first label of `answers` won."""
     draft: str = ""
