@@ -63,8 +63,8 @@ def _correction(message: Message, why: str) -> list[Message]:
 
 def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) -> Act:
     act = _read(turn, message, tools)
-    given = isinstance(act, Final | NewAnswer) and turn.purpose != "summarise"
-    if first and given and asks_the_user(act.content):
+    may_ask = not first or turn.purpose == "summarise"
+    if not may_ask and isinstance(act, Final | NewAnswer) and asks_the_user(act.content):
         raise _Refused(prompts.TURNS_TO_THE_USER)
     if why := turn.refusal(act):
         raise _Refused(why)
