@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from massgen import prompts
 from massgen.agents import Task, Turn
+from massgen.agents.shortening import shortened
 from massgen.backends import Tool
 from massgen.messages import Message, assistant, system, user
 
@@ -11,9 +12,10 @@ MAX_TEXT = 1_000_000
 """Characters of a question or an answer in a summary's prompt, where the models' windows are not known."""
 
 
-def opening(turn: Turn, own: str, sensitivity: str) -> list[Message]:
-    """The first messages of `turn`; `own` are the agent's own instructions, `sensitivity` is `voting_sensitivity`."""
-    instructions = "\n\n".join(filter(None, [own, _instructions(turn, sensitivity)]))
+def opening(turn: Turn, own: str, sensitivity: str, tools: str = "") -> list[Message]:
+    """The first messages of `turn`; `own` are the agent's own instructions, `sensitivity` is `voting_sensitivity`, `tools` is
+    what there is to say of its tools."""
+    instructions = "\n\n".join(filter(None, [own, _instructions(turn, sensitivity), tools]))
     if turn.purpose == "summarise":
         return [system(instructions), user(conversation(turn.task))]
     content = "\n".join([*_task(turn), *_shown(turn)])
@@ -36,16 +38,11 @@ def conversation(task: Task) -> str:
     share = task.room // max(1, 2 * len(task.history)) or MAX_TEXT
     blocks = [
         prompts.EXCHANGE.format(
-            question=_cut(each.question, share), answer=_cut(each.answer or prompts.UNANSWERED, share)
+            question=shortened(each.question, share), answer=shortened(each.answer or prompts.UNANSWERED, share)
         )
         for each in task.history
     ]
     return "\n".join([*([prompts.SUMMARY.format(summary=task.summary)] if task.summary else []), *blocks])
-
-
-def _cut(text: str, limit: int) -> str:
-    over = len(text) - limit
-    return text if over <= 0 else text[: limit * 2 // 3] + prompts.LEFT_OUT.format(count=over) + text[-(limit // 3) :]
 
 
 def _instructions(turn: Turn, sensitivity: str) -> str:

@@ -10,6 +10,7 @@ from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.agents import Turn, briefing
 from massgen.agents.calls import Retry, call
+from massgen.agents.tools import Tools
 from massgen.autonomy import asks_the_user
 from massgen.backends import Backend, Request, Tool
 from massgen.errors import ProtocolError
@@ -18,6 +19,10 @@ from massgen.messages import Message, ToolCall, parse_arguments, tool_result, us
 
 PROMPTS_A_TURN = 3
 """How often an agent is asked in one turn before it leaves the team."""
+
+
+ROUNDS_A_TURN = 50
+"""How often it may use tools before it has to come to an end."""
 
 
 class _Refused(Exception):
@@ -33,18 +38,30 @@ class LoopAgent:
     system_message: str = ""
     sensitivity: str = "balanced"
     retry: Retry = field(default_factory=Retry)
+    tools: Tools = field(default_factory=Tools)
 
     async def turn(self, turn: Turn) -> Act:
-        messages = briefing.opening(turn, self.system_message, self.sensitivity)
-        labels, why = [*turn.answers], ""
+        open_tools = await self.tools.open_to(turn.purpose)
+        messages = briefing.opening(
+            turn, self.system_message, self.sensitivity, self.tools.told(turn.purpose, open_tools)
+        )
+        labels, rounds, why = [*turn.answers], 0, ""
         for attempt in range(PROMPTS_A_TURN):
-            if shown := turn.news():
-                messages.append(briefing.news(shown))
-                labels = [*shown]
-            tools = briefing.tools(turn, labels)
-            reply = await call(self.backend, Request(tuple(messages), tools), turn, self.retry)
+            while True:
+                if shown := turn.news():
+                    messages.append(briefing.news(shown))
+                    labels = [*shown]
+                acts = briefing.tools(turn, labels)
+                more = [each.tool for each in open_tools.values()]
+                reply = await call(self.backend, Request(tuple(messages), [*acts, *more]), turn, self.retry)
+                if not any(made.name in open_tools for made in reply.message.tool_calls):
+                    break
+                messages += [reply.message, *await self.tools.use(turn, reply.message.tool_calls, open_tools)]
+                if (rounds := rounds + 1) == ROUNDS_A_TURN:
+                    open_tools = {}
+                    messages.append(user(prompts.NO_MORE_TOOLS))
             try:
-                return _act(turn, reply.message, tools, first=attempt == 0)
+                return _act(turn, reply.message, acts, first=attempt == 0)
             except _Refused as refused:
                 why = str(refused)
             turn.record(Reprompted(self.id, turn.seq, why))

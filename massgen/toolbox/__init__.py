@@ -16,6 +16,8 @@ class Offered:
 
     tool: Tool
     access: Access = "read"
+    own: bool = False
+    """Whether what it writes goes nowhere but to the agent's own workspace."""
 
 
 @dataclass(frozen=True, slots=True)
