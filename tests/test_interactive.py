@@ -40,7 +40,7 @@ from tests.handbook.fences import fences
 from tests.providers import Call, Policy, Record, Reply, Simulator, Team, fault, hang, say
 from tests.test_terminal import Window
 
-SECONDS = 8
+SECONDS = 15
 slow = pytest.mark.timeout(30)
 TEAM = Team(final="It is Paris.")
 """Stateless where it is one agent."""

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -313,13 +312,16 @@ def contents(done: Sequence[Recorded]) -> list[str]:
     return [each.fact.content for each in done if isinstance(each.fact, Answered | Presented)]
 
 
+@dataclass
 class Queued(Actor):
-    """An actor whose calls wait for their limits first, and tell of it however that ends."""
+    """An actor whose calls wait for their limits first, and tell of it however that ends; the first for 1 s."""
+
+    later: float = 500.0
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk]:
         began = asyncio.get_running_loop().time()
         try:
-            await asyncio.sleep(500.0 if self.requests and self.model != "short" else 1.0)
+            await asyncio.sleep(self.later if self.requests else 1.0)
         finally:
             seconds = asyncio.get_running_loop().time() - began
             request.waits(Waiting("rpm", seconds, 5, 5, over=True))
@@ -327,15 +329,25 @@ class Queued(Actor):
             yield chunk
 
 
-def test_waits_for_limits_are_told_again_and_take_no_time(tmp_path: Path) -> None:
-    """Also by a call that was cancelled while it waited."""
-    cast = {"a": Queued(model="short"), "b": Queued(), "c": Actor(), "d": Actor()}
-    stage = Recorder(tmp_path / "events.jsonl", agents(cast), Rules(stop="decided"))
+def queued(path: Path, rules: Rules, times: Times) -> Recorder:
+    cast = {"a": Queued(later=1.0), "b": Queued(text="B."), "c": Actor(), "d": Actor()}
+    stage = Recorder(path / "events.jsonl", agents(cast), rules, times)
     stage.run()
+    return stage
+
+
+def test_waits_for_limits_are_told_again(tmp_path: Path) -> None:
+    stage = queued(tmp_path, Rules(), Times(run=30))
     done = facts(tmp_path)
     assert sum(isinstance(each.fact, Waited) for each in done) >= 4
-    late = [(one.fact, two.fact) for one, two in pairwise(done) if isinstance(two.fact, Waited)]
-    assert any(isinstance(one, TurnFailed) for one, _ in late), "a call that was cancelled tells of it afterwards"
+    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+def test_a_call_that_is_cancelled_while_it_waits_tells_of_it_after_its_turn(tmp_path: Path) -> None:
+    stage = queued(tmp_path, Rules(stop="decided"), Times())
+    done = facts(tmp_path)
+    ((seq, turn),) = ((each.seq, each.fact.turn) for each in done if isinstance(each.fact, TurnFailed))
+    assert turn in [each.fact.turn for each in done[seq:] if isinstance(each.fact, Waited)]
     assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
 
 

@@ -7,7 +7,7 @@ import click
 from massgen import sessions
 from massgen.console import put, tell
 from massgen.errors import ConfigError, Exit, LogError
-from massgen.events import TurnBegan
+from massgen.events import Said, Spent
 from massgen.log import read
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def command(session: str) -> int:
             f"  the rules: {difference.rules}",
             "ask again",
         )
-        if not any(isinstance(recorded.fact, TurnBegan) for recorded in facts):
-            tell("massgen: this log holds no turn: an imported session tells what was said, not how it came about")
+        if not any(isinstance(recorded.fact, Said | Spent) for recorded in facts):
+            tell(
+                "massgen: it holds no model call: a session that was imported tells what was said, not all that led to it"
+            )
         return Exit.NO_ANSWER
     put(f"{path}: {verified.facts:,} facts agree with the rules", "ask again")
     if verified.due:
