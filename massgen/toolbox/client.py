@@ -1,0 +1,218 @@
+"""A connection to one MCP server, held by a task of its own. Imports mcp (1.3 s), so it is itself imported in a thread."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import anyio
+from mcp import Client, MCPError
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCResponse, Tool
+from pydantic import ValidationError
+
+from massgen.config_tools import McpServer
+from massgen.toolbox import Returned
+from massgen.toolbox.http import Refusals, address
+from massgen.toolbox.keeper import Keeper
+from massgen.toolbox.results import Lost, failed, returned
+from massgen.toolbox.schemas import mended
+from massgen.toolbox.stdio import Tail, program
+
+MAX_TOOLS = 2_000
+MAX_PAGES = 100
+PROBE_SECONDS = 5.0
+_CLOSING_SECONDS = 8.0
+_PARTINGS = ("Connection closed", "Session terminated")
+"""By their words: servers use the first one's code, -32000, for errors of their own."""
+
+
+class _Mended:
+    """The stream of a server's messages, in which a list of tools holds only those that can be offered."""
+
+    def __init__(self, inner: Any, told: Callable[[str], None]) -> None:
+        self._inner, self._told = inner, told
+
+    @property
+    def last_context(self) -> Any:
+        return getattr(self._inner, "last_context", None)
+
+    async def receive(self) -> SessionMessage | Exception:
+        item = await self._inner.receive()
+        match item:
+            case SessionMessage(message=JSONRPCResponse(result={"tools": [*_]} as listing) as reply):
+                reply.result, problems = mended(listing)
+                for problem in problems:
+                    self._told(problem)
+            case _:
+                pass
+        return item
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def __aiter__(self) -> "_Mended":
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> "_Mended":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class Connection:
+    """A server that runs, or ran: `lost` then says why it does not. Made by `opened`.
+
+    mcp's client must be left by the task that entered it, so a task does both and waits in between; calls go straight
+    to the client, from whichever task."""
+
+    def __init__(self, settings: McpServer, keeper: Keeper) -> None:
+        self.lost = ""
+        self.tools: tuple[Tool, ...] = ()
+        self.problems: dict[str, None] = {}
+        """What is wrong with its tools."""
+        self._settings, self._keeper = settings, keeper
+        self._tail, self._refusals = Tail(), Refusals()
+        self._over = asyncio.Event()
+        self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._hold(), name=f"mcp-{settings.command or settings.url}"[:60])
+
+    async def opened(self) -> "Connection":
+        """Itself, once it can be used. Raises `Lost`."""
+        try:
+            await asyncio.shield(self._ready)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """End the server, within `_CLOSING_SECONDS`; harmless when called twice."""
+        self._over.set()
+        if not self._ready.done():
+            self._task.cancel()
+        await asyncio.wait([self._task], timeout=_CLOSING_SECONDS)
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1)
+
+    def give_up(self, why: str) -> None:
+        """Call it lost, for what it does or does not do, and have it ended."""
+        self.lost = self.lost or why
+        self._over.set()
+
+    async def call(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
+        """What the tool returns, or what went wrong. Raises `Lost` if that is the server's end."""
+        if self.lost:
+            raise Lost(self.lost)
+        client = self._ready.result()
+        try:
+            async with asyncio.timeout(timeout):
+                result = await client.call_tool(tool, dict(arguments))
+        except TimeoutError:
+            return await self._timed_out(client, timeout)
+        except Exception as error:  # noqa: BLE001 - whatever a server made mcp, pydantic or jsonschema raise
+            return self._told(error)
+        return returned(result.content, result.structured_content, bool(result.is_error))
+
+    async def _timed_out(self, client: Client, timeout: float) -> Returned:
+        """A server that answers something else is only slow at this."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await client.list_tools(cache_mode="bypass")
+        except Exception:  # noqa: BLE001 - whichever way it is not well
+            self.give_up(f"it did not answer within {timeout:g} s, nor anything else within {PROBE_SECONDS:g} s")
+            raise Lost(self.lost) from None
+        return failed(f"no result within {timeout:g} s; the call was given up")
+
+    def _told(self, error: Exception) -> Returned:
+        match error:
+            case MCPError(message=message):
+                if self.lost or message in _PARTINGS:
+                    self.give_up(self._why(message))
+                    raise Lost(self.lost)
+                return failed(self._why(message))
+            case ValidationError():
+                return failed(f"the server's reply was refused: it broke the protocol: {_first(error)}")
+            case _ if self.lost:
+                raise Lost(self.lost)
+            case _:
+                return failed(f"the server's reply was refused: {str(error) or type(error).__name__}")
+
+    def _why(self, message: str) -> str:
+        return f"{message} ({self._refusals})" if str(self._refusals) else message
+
+    async def _hold(self) -> None:
+        try:
+            with anyio.fail_after(self._settings.start_timeout) as limit:
+                async with Client(self._streams()) as client:
+                    self.tools = await self._listed(client)
+                    limit.deadline = math.inf
+                    self._ready.set_result(client)
+                    await self._over.wait()
+        except TimeoutError:
+            self._fail(f"it did not start within {self._settings.start_timeout:g} s")
+        except asyncio.CancelledError:
+            self._fail("it was stopped")
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever mcp's transports raise, often in groups
+            self._fail(self._why(_first(error)))
+        finally:
+            self._fail("it was stopped")
+
+    @asynccontextmanager
+    async def _streams(self) -> AsyncGenerator[tuple[Any, Any]]:
+        settings = self._settings
+        inner = (
+            program(settings, self._tail, self._fail, self._keeper)
+            if settings.is_program
+            else address(settings, self._refusals)
+        )
+        async with inner as (read, write):
+            yield _Mended(read, self._note), write
+
+    async def _listed(self, client: Client) -> tuple[Tool, ...]:
+        if client.server_capabilities.tools is None:
+            return ()
+        found, cursor = list[Tool](), None
+        for _ in range(MAX_PAGES):
+            page = await client.list_tools(cursor=cursor, cache_mode="bypass")
+            found.extend(page.tools)
+            cursor = page.next_cursor
+            if cursor is None or len(found) > MAX_TOOLS:
+                break
+        if len(found) > MAX_TOOLS or cursor:
+            self._note(f"it has more than {MAX_TOOLS} tools, or {MAX_PAGES} pages of them; the rest is left out")
+        unique = {each.name: each for each in reversed(found)}
+        return tuple(each for each in found if unique[each.name] is each)[:MAX_TOOLS]
+
+    def _note(self, problem: str) -> None:
+        if len(self.problems) < 20:
+            self.problems[problem] = None
+
+    def _fail(self, why: str) -> None:
+        """The first reason counts, for the others follow from it."""
+        tail = str(self._tail)
+        self.lost = self.lost or (f"{why}; its last words: {tail}" if tail else why)
+        self._over.set()
+        if not self._ready.done():
+            self._ready.set_exception(Lost(self.lost))
+            self._ready.exception()  # seen: who asks for it gets it
+
+
+def _first(error: BaseException) -> str:
+    """What the innermost, first of the errors says."""
+    if isinstance(error, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,44 @@
+"""What MCP servers return, as text: the content of a call's result, and what an error says."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from massgen.toolbox import Returned
+
+MAX_RESULT = 16 * 2**20
+"""Bytes of a result that are taken in at all, as they come over the wire."""
+MAX_ERROR = 2_000
+"""Characters of an error that somebody else wrote."""
+
+
+class Lost(Exception):
+    """A server is not there any longer, or was never; why."""
+
+
+def returned(content: Iterable[Any], structured: Any, is_error: bool) -> Returned:
+    """The parts of a result, one after another; what is no text is named, and a result without parts is its structure."""
+    parts = [_text(part) for part in content]
+    if not parts and structured is not None:
+        parts = [json.dumps(structured, ensure_ascii=False)]
+    return Returned("\n".join(parts), is_error)
+
+
+def _text(part: Any) -> str:
+    match part.type:
+        case "text":
+            return part.text
+        case "image" | "audio":
+            return f"[{part.type}, {part.mime_type}, {len(part.data) * 3 // 4} bytes; it cannot be shown as text]"
+        case "resource_link":
+            return f"[a resource: {part.name}, {part.uri}]"
+        case _:
+            inner = part.resource
+            text = getattr(inner, "text", None)
+            return text if text is not None else f"[a resource: {inner.uri}, {len(inner.blob) * 3 // 4} bytes]"
+
+
+def failed(why: str) -> Returned:
+    """An error as a result: `why`, shortened."""
+    text = " ".join(why.split()) if len(why) <= MAX_ERROR else f"{' '.join(why[:MAX_ERROR].split())} ..."
+    return Returned(text, is_error=True)

@@ -1,0 +1,127 @@
+"""One MCP server of a team: started at its first use, started anew a bounded number of times after it is lost."""
+
+import asyncio
+import functools
+import importlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from massgen.config_tools import McpServer
+from massgen.toolbox import Returned
+from massgen.toolbox.keeper import Keeper
+from massgen.toolbox.results import Lost, failed
+
+if TYPE_CHECKING:
+    from mcp_types import Tool
+
+    from massgen.toolbox.client import Connection
+
+MAX_RESTARTS = 5
+
+
+def pause(restart: int) -> float:
+    """Seconds before the server is started for the `restart`th time anew: 0.5, 1, 2, 4, 8."""
+    return 0.5 * 2 ** (restart - 1)
+
+
+@functools.cache
+def preload() -> threading.Thread:
+    """Start importing mcp in a thread (the first time; returned), so that the first server finds it there."""
+    thread = threading.Thread(target=_client, name="import-mcp", daemon=True)
+    thread.start()
+    return thread
+
+
+@functools.cache
+def _client() -> Any:
+    return importlib.import_module("massgen.toolbox.client")
+
+
+class Unusable(Exception):
+    """The server cannot be used now, or not at all any more; why."""
+
+
+class Server:
+    """The server that `settings` describe, called `name` in errors. `pause`: as above."""
+
+    def __init__(
+        self, name: str, settings: McpServer, keeper: Keeper, *, pause: Callable[[int], float] = pause
+    ) -> None:
+        self.name, self.settings = name, settings
+        self._keeper, self._pause = keeper, pause
+        self._connection: Connection | None = None
+        self._starting: asyncio.Task[Connection] | None = None
+        self._starts = 0
+        self._closed = False
+
+    async def tools(self) -> "tuple[Sequence[Tool], Sequence[str]]":
+        """Its tools, and what is wrong with others that it has. Raises `Unusable`."""
+        connection = await self._connected()
+        return connection.tools, tuple(connection.problems)
+
+    async def call(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
+        """What `tool` returns, within `timeout` seconds from its start. If the server is lost, this call says so; the next one starts it anew."""
+        try:
+            connection = await self._connected()
+            return await connection.call(tool, arguments, timeout)
+        except Unusable as error:
+            return failed(str(error))
+        except Lost as error:
+            again = (
+                "it is started anew when it is next used" if self._starts <= MAX_RESTARTS else "it is not started again"
+            )
+            return failed(
+                f"the server {self.name!r} was lost during the call, which may have been carried out: {error}; {again}"
+            )
+
+    async def close(self) -> None:
+        """End it, within 10 s."""
+        self._closed = True
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.wait([self._starting], timeout=9)
+        if self._connection:
+            await self._connection.close()
+
+    async def _connected(self) -> "Connection":
+        """The running server; all who ask while it is being started share that start, whoever of them gives up."""
+        if self._connection and not self._connection.lost:
+            return self._connection
+        if self._starting is None:
+            if self._closed or self._starts > MAX_RESTARTS:
+                raise Unusable(self._gone())
+            self._starting = asyncio.create_task(self._start(), name=f"start-{self.name}")
+            self._starting.add_done_callback(self._started)
+        starting = self._starting
+        try:
+            return await asyncio.shield(starting)
+        except Lost as error:
+            raise Unusable(f"the server {self.name!r} cannot be started: {error}") from None
+        except asyncio.CancelledError:
+            if starting.cancelled() and self._closed:
+                raise Unusable(self._gone()) from None
+            raise
+
+    def _gone(self) -> str:
+        if self._closed:
+            return f"the server {self.name!r} has been closed, for the run is over"
+        why = self._connection.lost if self._connection else ""
+        return f"the server {self.name!r} failed {self._starts} times and is not started again; the last time: {why}"
+
+    def _started(self, task: "asyncio.Task[Connection]") -> None:
+        self._starting = None
+        if not task.cancelled():
+            task.exception()  # seen: nobody may be waiting any longer
+
+    async def _start(self) -> "Connection":
+        preload()
+        client = await asyncio.to_thread(_client)
+        if self._connection:
+            await self._connection.close()
+        if self._starts:
+            await asyncio.sleep(max(0.0, self._pause(self._starts)))
+        self._starts += 1
+        connection: Connection = client.Connection(self.settings, self._keeper)
+        self._connection = connection
+        return await connection.opened()
