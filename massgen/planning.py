@@ -1,0 +1,299 @@
+"""Plans: tasks that wait for one another, and what may be done to them. Pure; `at` is a time, in seconds since the epoch.
+
+A rule takes a plan and tells the whole `Change`, or raises `PlanError` and nothing has happened; `changed` folds changes into
+plans. What holds for every plan, whatever was asked of it:
+
+- A task waits for what it depends on, for what its parents depend on, and for its sub-tasks; nothing waits in a circle.
+- It is *ready* if it is pending and waits for nothing that is not completed, *blocked* if it waits: both are derived.
+- What is started (in progress or completed) waits for nothing. Only sub-tasks may be added to a task in progress; it is
+  completed after them.
+- pending -> in_progress (which claims it) -> completed. Its agent may put it back to pending, and reopen what it completed,
+  while nothing started waits for it. An agent may hold several tasks; what one holds or did, no other agent changes.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from itertools import islice, pairwise
+from typing import Any, Literal, TypeAlias, get_args
+
+Status: TypeAlias = Literal["pending", "in_progress", "completed"]
+Priority: TypeAlias = Literal["high", "medium", "low"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+MOST_TASKS = 100
+"""In one plan."""
+LEVELS = 3
+"""How deep sub-tasks may lie below a task."""
+_TOLD = 10
+"""How many ids a message names at most; twice as many circles."""
+_HAS = {"pending": "is meant for", "in_progress": "is being done by", "completed": "was completed by"}
+_WAITS = "(A task waits for its sub-tasks by itself, and they for what it depends on.)"
+
+
+class PlanError(ValueError):
+    """A change that the plan refuses, in words for the model: what is wrong, with which task, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task of a plan. Times are 0 where they have not come."""
+
+    id: str
+    description: str
+    depends_on: tuple[str, ...] = ()
+    status: Status = "pending"
+    priority: Priority = "medium"
+    parent: str = ""
+    """The task whose part it is."""
+    assignee: str = ""
+    """The agent who alone may do it, does it or did it; empty: whoever starts it."""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    context: str = ""
+    """What whoever does it should know."""
+    reason: str = ""
+    """Why it was last put back to pending, until it is completed."""
+    created: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Tasks by id, in their order; `limit` may lower `MOST_TASKS`. A team's plan is made once and then grown by all."""
+
+    tasks: Mapping[str, PlannedTask] = field(default_factory=dict[str, PlannedTask])
+    limit: int = MOST_TASKS
+    scope: Literal["agent", "team"] = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Tasks that are new or not as they were, ids that are gone, and all ids in order where `tasks` does not show it."""
+
+    tasks: tuple[PlannedTask, ...] = ()
+    deleted: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+
+
+def changed(plan: Plan, change: Change) -> Plan:
+    """`plan` after `change`: what is new comes last, unless there is an `order`. Never raises."""
+    tasks = {name: task for name, task in plan.tasks.items() if name not in change.deleted}
+    tasks |= {task.id: task for task in change.tasks}
+    if change.order:
+        tasks = {name: tasks[name] for name in change.order if name in tasks} | tasks
+    return replace(plan, tasks=tasks)
+
+
+def waiting(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Each pending task -> what it waits for that is not completed: of a ready one nothing."""
+    tasks, waits = plan.tasks, _waits(plan.tasks)
+    return {name: _open(tasks, waits[name]) for name, task in tasks.items() if task.status == "pending"}
+
+
+def ready(plan: Plan, agent: str = "") -> list[PlannedTask]:
+    """What can be started now (by `agent`: what is not meant for another), most important first, then in order."""
+    found = (plan.tasks[name] for name, waits in waiting(plan).items() if not waits)
+    mine = (task for task in found if not agent or task.assignee in ("", agent))
+    return sorted(mine, key=lambda task: PRIORITIES.index(task.priority))
+
+
+def task_of(plan: Plan, name: str) -> PlannedTask:
+    """Raises `PlanError`, which names those that there are."""
+    if task := plan.tasks.get(name):
+        return task
+    there = f"the plan has {_names(plan.tasks)}" if plan.tasks else "the plan is empty: call create_task_plan first"
+    raise PlanError(f"There is no task {name[:60]!r}; {there}.")
+
+
+def planned(plan: Plan, tasks: Sequence[PlannedTask]) -> Change:
+    """`tasks` instead of those in the plan; of a team, once all these are completed."""
+    if not tasks:
+        raise PlanError("A plan needs at least one task.")
+    if plan.scope == "team" and any(task.status != "completed" for task in plan.tasks.values()):
+        raise PlanError("The team has a plan already: see get_task_plan, and change it with add_task and edit_task.")
+    return _checked(plan, tasks)
+
+
+def added(plan: Plan, task: PlannedTask, *, agent: str, after: str = "") -> Change:
+    """`task` at the end, or after the one of that id."""
+    tasks = [*plan.tasks.values()]
+    place = tasks.index(task_of(plan, after)) + 1 if after else len(tasks)
+    if task.parent:
+        _check_owner(task_of(plan, task.parent), agent)
+    return _checked(plan, [*tasks[:place], task, *tasks[place:]])
+
+
+def edited(plan: Plan, task: PlannedTask, *, agent: str) -> Change:
+    """`task` for the one of the same id; who has it, and how far it is, does not change here."""
+    before = task_of(plan, task.id)
+    _check_owner(before, agent)
+    return _instead(plan, replace(task, status=before.status, assignee=before.assignee))
+
+
+def moved(plan: Plan, name: str, status: Status, *, agent: str, at: float) -> Change:
+    """The task with that status; to start it is to claim it. Nothing changes where it has that status."""
+    task = task_of(plan, name)
+    _check_owner(task, agent)
+    match task.status, status:
+        case before, _ if before == status:
+            return Change()
+        case "pending", "completed":
+            raise PlanError(f'{name} was not started: call update_task_status("{name}", "in_progress") first.')
+        case _, "pending":
+            return _instead(plan, _put_back(task, task.reason))
+        case _, "completed":
+            return _instead(plan, replace(task, status=status, reason="", ended=at))
+        case _:
+            started = replace(task, status=status, assignee=agent, started=at, ended=0.0)
+            _check_waits(plan, started, waiting(plan).get(name, ()))
+            return _instead(plan, started)
+
+
+def deleted(plan: Plan, name: str, *, agent: str) -> Change:
+    """The task gone; refused while others depend on it or are parts of it."""
+    _check_owner(task_of(plan, name), agent)
+    if needing := [task.id for task in plan.tasks.values() if name in (*task.depends_on, task.parent)]:
+        raise PlanError(
+            f"Needed by {_names(needing)}: delete its sub-tasks, and change depends_on with edit_task, first."
+        )
+    return Change(deleted=(name,))
+
+
+def released(plan: Plan, agent: str, reason: str, *, name: str = "") -> Change:
+    """What `agent` was doing (the task `name` alone, if given), or was to do, is anyone's; what it completed stays so."""
+    held = (task for task in plan.tasks.values() if task.assignee == agent and task.status != "completed")
+    freed = (task for task in held if not name or task.id == name)
+    return Change(tuple(_put_back(task, reason if task.status == "in_progress" else task.reason) for task in freed))
+
+
+def _put_back(task: PlannedTask, reason: str) -> PlannedTask:
+    return replace(task, status="pending", assignee="", reason=reason, started=0.0, ended=0.0)
+
+
+def _instead(plan: Plan, task: PlannedTask) -> Change:
+    return _checked(plan, [task if name == task.id else each for name, each in plan.tasks.items()])
+
+
+def _checked(plan: Plan, wanted: Sequence[PlannedTask]) -> Change:
+    """What makes `plan` the tasks `wanted`, if these are a plan."""
+    _check_ids(plan, wanted)
+    tasks = {task.id: task for task in wanted}
+    _check_references(tasks)
+    waits = _waits(tasks)
+    if _turns(waits):
+        told = "; ".join(" -> ".join([*circle, circle[0]]) for circle in islice(_circles(waits), 2 * _TOLD))
+        raise PlanError(f"Leave out a dependency of each circle: {told}. {_WAITS}")
+    if deep := [name for name, task in tasks.items() if len([*_above(tasks, task)]) > LEVELS]:
+        raise PlanError(
+            f"Sub-tasks go {LEVELS} levels deep at most; deeper: {_names(deep)}. Give them a higher parent."
+        )
+    for name, task in tasks.items():
+        if task.status != "pending":
+            parts = task.status == "in_progress"
+            left = (other for other in waits[name] if not (parts and tasks[other].parent == name))
+            _check_waits(plan, task, _open(tasks, left))
+    return _difference(plan, tasks)
+
+
+def _difference(plan: Plan, tasks: Mapping[str, PlannedTask]) -> Change:
+    news = tuple(task for name, task in tasks.items() if plan.tasks.get(name) != task)
+    change = Change(news, tuple(name for name in plan.tasks if name not in tasks))
+    return change if [*changed(plan, change).tasks] == [*tasks] else replace(change, order=tuple(tasks))
+
+
+def _check_ids(plan: Plan, wanted: Sequence[PlannedTask]) -> None:
+    limit, count = min(plan.limit, MOST_TASKS), Counter(task.id for task in wanted)
+    if len(wanted) > limit and count.keys() - plan.tasks.keys():
+        raise PlanError(f"A plan has at most {limit} tasks; this would be {len(wanted)}. Merge or leave out some.")
+    if twice := [name for name, times in count.items() if times > 1]:
+        raise PlanError(f"More than one task has the id {_names(twice)}. Give each its own id, or none.")
+
+
+def _check_references(tasks: Mapping[str, PlannedTask]) -> None:
+    pairs = ((name, other) for name, task in tasks.items() for other in (*task.depends_on, task.parent))
+    if unknown := [f"{name} -> {other[:60]}" for name, other in pairs if other and other not in tasks]:
+        raise PlanError(f"Not in the plan: {_names(unknown)}. There are: {_names(tasks)}.")
+
+
+def _check_owner(task: PlannedTask, agent: str) -> None:
+    if task.assignee not in ("", agent):
+        remedy = "Add a task for what is missing." if task.status == "completed" else "Take another: get_ready_tasks."
+        raise PlanError(f"{task.id} {_HAS[task.status]} {task.assignee}. {remedy}")
+
+
+def _check_waits(plan: Plan, task: PlannedTask, left: Sequence[str]) -> None:
+    """Whether a task can be started, or completed, or stay so, while these are open."""
+    if not left:
+        return
+    told = _names([f"{name} ({plan.tasks[name].status})" if name in plan.tasks else name for name in left])
+    remedy = "Complete that first; get_ready_tasks tells what can be started."
+    if (before := plan.tasks.get(task.id)) and before.status == task.status:
+        remedy = f'Do without that, or first call update_task_status("{task.id}", "pending").'
+    raise PlanError(f"{task.id} cannot be {task.status} while it waits for {told}. {remedy}")
+
+
+def _waits(tasks: Mapping[str, PlannedTask]) -> dict[str, list[str]]:
+    waits = {name: [*task.depends_on] for name, task in tasks.items()}
+    for task in tasks.values():
+        if task.parent:
+            waits[task.parent].append(task.id)
+            waits[task.id] += (name for above in _above(tasks, task) for name in above.depends_on)
+    return waits
+
+
+def _above(tasks: Mapping[str, PlannedTask], task: PlannedTask) -> Iterator[PlannedTask]:
+    """Its parents, nearest first, up to one more than there may be."""
+    for _ in range(LEVELS + 1):
+        if task.parent:
+            task = tasks[task.parent]
+            yield task
+
+
+def _open(tasks: Mapping[str, PlannedTask], names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if tasks[name].status != "completed"))
+
+
+def _names(names: Iterable[str]) -> str:
+    """The first of them, and how many more."""
+    every = [*names]
+    more = f" and {len(every) - _TOLD} more" if len(every) > _TOLD else ""
+    return f"{', '.join(every[:_TOLD])}{more}"
+
+
+def _turns(waits: Mapping[str, Sequence[str]]) -> bool:
+    """Whether there is any circle."""
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError:
+        return True
+    return False
+
+
+def _circles(waits: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Each wait that lies on any circle, on a shortest one; no circle twice. (Of all circles there may be millions.)"""
+    named: set[tuple[str, str]] = set()
+    bit, leads = _leads(waits)
+    for start in (name for name in waits if leads[name] & bit[name]):
+        paths = {start: [start]}
+        queue = deque(paths)
+        while queue:
+            name = queue.popleft()
+            if start in waits[name] and (name, start) not in named:
+                named.update(pairwise([*paths[name], start]))
+                yield paths[name]
+            new = {each: [*paths[name], each] for each in waits[name] if each not in paths and leads[each] & bit[start]}
+            paths |= new
+            queue += new
+
+
+def _leads(waits: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """A bit for each task, and those of all that it waits for, directly or not (by Warshall)."""
+    bit = {name: 1 << number for number, name in enumerate(waits)}
+    leads = {name: sum(bit[each] for each in {*others}) for name, others in waits.items()}
+    for middle, own in bit.items():
+        for name, far in leads.items():
+            if far & own:
+                leads[name] = far | leads[middle]
+    return bit, leads
