@@ -22,7 +22,8 @@ from massgen.toolbox.stdio import Tail, program
 
 MAX_TOOLS = 2_000
 MAX_PAGES = 100
-PROBE_SECONDS = 5.0
+_PROBE_SECONDS = (1.0, 5.0)
+"""For showing that a server answers at all: as long as the call was given, within these."""
 _CLOSING_SECONDS = 8.0
 _PARTINGS = ("Connection closed", "Session terminated")
 """By their words: servers use the first one's code, -32000, for errors of their own."""
@@ -125,11 +126,13 @@ class Connection:
 
     async def _timed_out(self, client: Client, timeout: float) -> Returned:
         """A server that answers something else is only slow at this."""
+        least, most = _PROBE_SECONDS
+        seconds = max(least, min(most, timeout))
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await client.list_tools(cache_mode="bypass")
         except Exception:  # noqa: BLE001 - whichever way it is not well
-            self.give_up(f"it did not answer within {timeout:g} s, nor anything else within {PROBE_SECONDS:g} s")
+            self.give_up(f"it did not answer within {timeout:g} s, nor anything else within {seconds:g} s")
             raise Lost(self.lost) from None
         return failed(f"no result within {timeout:g} s; the call was given up")
 

@@ -84,11 +84,13 @@ class Lines:
         self._take(rest)
 
     def _take(self, part: bytes) -> None:
-        self._size += len(part)
         self._parts.append(part)
-        if self._size > self._limit:
-            head = self._parts[0][:_EDGE]
-            self._parts = [head, b"\n", b"".join(self._parts[-2:])[-_EDGE:]]
+        already, self._size = self._size > self._limit, self._size + len(part)
+        if already:
+            self._parts = [self._parts[0], b"".join(self._parts[1:])[-_EDGE:]]
+        elif self._size > self._limit:
+            whole = b"".join(self._parts)
+            self._parts = [whole[:_EDGE] + b"\n", whole[-_EDGE:]]
 
 
 @asynccontextmanager
@@ -97,17 +99,19 @@ async def program(settings: McpServer, tail: Tail, lost: Callable[[str], None], 
 
     Raises `OSError` if it cannot be started."""
     process = await _start(settings)
+    told = [lost]
     inward, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outward = anyio.create_memory_object_stream[SessionMessage](0)
     try:
         await keeper.add(process.pid)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_read, process, inward, tail, lost)
+            tasks.start_soon(_read, process, inward, tail, told)
             tasks.start_soon(_write, process, outward)
             tasks.start_soon(_overhear, process, tail)
             try:
                 yield read, write
             finally:
+                told.clear()  # that it ends now is no news
                 with anyio.CancelScope(shield=True):
                     await _end(process)
                 tasks.cancel_scope.cancel()
@@ -141,7 +145,7 @@ async def _read(
     process: Process,
     inward: MemoryObjectSendStream[SessionMessage | Exception],
     tail: Tail,
-    lost: Callable[[str], None],
+    told: list[Callable[[str], None]],
 ) -> None:
     lines, stdout = Lines(), _pipe(process.stdout)
     async with inward:
@@ -152,7 +156,9 @@ async def _read(
                         await inward.send(SessionMessage(message))
                 else:
                     tail.add(line[:_EDGE])
-        lost(f"it wrote a line of more than {MAX_FLOOD >> 20} MB" if chunk else await _how_it_ended(process))
+        why = f"it wrote a line of more than {MAX_FLOOD >> 20} MB" if chunk else await _how_it_ended(process)
+        for tell in told:
+            tell(why)
 
 
 async def _how_it_ended(process: Process) -> str:
