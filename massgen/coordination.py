@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
-from massgen.events import Ballot, Chosen, Fact, Presented, Purpose, Stopped, TurnFailed, VotingOpened
+from massgen.events import Ballot, Chosen, Fact, PlanChanged, Presented, Purpose, Stopped, TurnFailed, VotingOpened
+from massgen.planning import MOST_TASKS, Plan, released
 from massgen.state import Seat, State, label_number, normalised
 
 
@@ -25,6 +26,9 @@ class Rules:
     skip_voting: bool = False
     final_answer_strategy: Literal["winner_present", "winner_reuse"] = "winner_present"
     max_restarts: int = 0
+    planning: Literal["off", "agent", "team"] = "off"
+    """Whether agents have plans of tasks: each its own, or all one."""
+    max_tasks_per_plan: int = MOST_TASKS
 
 
 # --- what is due ---------------------------------------------------------------------------------------------------
@@ -45,6 +49,8 @@ def due(state: State, rules: Rules) -> list[Step]:
     """What is to happen now: agents to ask and facts to record. Empty: wait for a turn to end, or the run is over."""
     if state.stopped or state.asked is None:
         return []
+    if freed := _freed(state):
+        return [freed]
     if state.oldest and state.living:
         return _summary(state)
     if state.chosen is None:
@@ -54,6 +60,24 @@ def due(state: State, rules: Rules) -> list[Step]:
     if state.presented is None:
         return _presentation(state, rules, state.chosen)
     return _conclusion(state, rules, state.chosen)
+
+
+def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan] | None:
+    """The name of the plan that `agent` works by, and the plan; None if there are none."""
+    if rules.planning == "off":
+        return None
+    name = agent if rules.planning == "agent" else ""
+    plan = state.plans.get(name, Plan())
+    return name, replace(plan, limit=rules.max_tasks_per_plan, scope=rules.planning)
+
+
+def _freed(state: State) -> PlanChanged | None:
+    """What agents that left had taken of the team's plan is anyone's again."""
+    plan = state.plans.get("")
+    for seat in state.seats.values() if plan else ():
+        if seat.left and plan and (change := released(plan, seat.agent, seat.left)).tasks:
+            return PlanChanged(seat.agent, None, "", change.tasks, change.deleted, change.order)
+    return None
 
 
 def _summary(state: State) -> list[Step]:

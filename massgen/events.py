@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from massgen.messages import Media, Message
+from massgen.planning import PlannedTask
 
 Purpose: TypeAlias = Literal["solo", "answer", "decide", "present", "evaluate", "summarise"]
 """Why an agent is asked: the only agent's whole task; an independent first answer; a vote or a better answer; the
@@ -152,6 +153,19 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanChanged:
+    """A plan of tasks changed: `tasks` are new or not as they were, `deleted` are gone, `order` is that of all where it is
+    not the one they came in. `plan`: whose it is, empty for the team's. `turn` is None where the team took tasks back."""
+
+    agent: str
+    turn: int | None
+    plan: str
+    tasks: tuple[PlannedTask, ...] = ()
+    deleted: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reprompted:
     """A reply could not be accepted; the agent was told why and asked again."""
 
@@ -238,7 +252,7 @@ class Stopped:
 
 Fact: TypeAlias = (
     Asked | Resumed | Summarised | TurnBegan | Informed | Said | Spent | Retried | Waited | ToolCalled | ToolReturned
-    | Reprompted | Answered | Voted | TurnFailed | VotingOpened | Chosen | Presented | Evaluated | Stopped
+    | PlanChanged | Reprompted | Answered | Voted | TurnFailed | VotingOpened | Chosen | Presented | Evaluated | Stopped
 )  # fmt: skip
 
 

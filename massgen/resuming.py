@@ -13,6 +13,7 @@ from massgen.events import (
     Evaluated,
     Fact,
     Informed,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
@@ -34,7 +35,7 @@ from massgen.state import State, fold
 
 T = TypeVar("T")
 
-_EARLIER = (Asked, Resumed, Summarised, Presented)
+_EARLIER = (Asked, Resumed, Summarised, PlanChanged, Presented)
 """What is needed of the questions before the last."""
 _FOLDED = (*_EARLIER, Answered, Chosen, Evaluated, Informed, Spent, Stopped, TurnBegan, TurnFailed, Voted, VotingOpened)
 

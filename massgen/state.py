@@ -12,6 +12,7 @@ from massgen.events import (
     Chosen,
     Evaluated,
     Informed,
+    PlanChanged,
     Presented,
     Purpose,
     Recorded,
@@ -25,6 +26,7 @@ from massgen.events import (
     VotingOpened,
 )
 from massgen.messages import Media
+from massgen.planning import Change, Plan, changed
 
 GONE = "it is not in the team that the session goes on with"
 
@@ -118,6 +120,8 @@ class State:
     feedback: str = ""
     stopped: Stopped | None = None
     spent: Spending = Spending()
+    plans: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
+    """Each agent's plan of tasks, and the team's under the empty name: they outlast a question."""
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -188,8 +192,8 @@ def apply(state: State, recorded: Recorded) -> State:
             return _turn(state, recorded.seq, recorded.fact)
         case Answered() as answered:
             return _answered(state, recorded.seq, answered)
-        case Spent() as spent:
-            return replace(state, spent=_plus(state.spent, spent))
+        case Spent() | PlanChanged():
+            return _counted(state, recorded.fact)
         case VotingOpened() | Chosen() | Presented() | Evaluated() | Stopped():
             return _milestone(state, recorded.fact)
         case _:
@@ -210,7 +214,7 @@ def _conversation(state: State, seq: int, fact: Asked | Resumed | Summarised) ->
 
 def _asked(state: State, seq: int, asked: Asked) -> State:
     seats = {member.id: Seat(member.id) for member in asked.roster}
-    return State(asked=asked, seq=seq, history=state.exchanges, summary=state.summary, seats=seats)
+    return State(asked=asked, seq=seq, history=state.exchanges, summary=state.summary, seats=seats, plans=state.plans)
 
 
 def _resumed(state: State, resumed: Resumed) -> State:
@@ -256,6 +260,15 @@ def _milestone(state: State, fact: VotingOpened | Chosen | Presented | Evaluated
             return _evaluated(_seated(state, replace(state.seats[agent], turn=None)), fact)
         case _:
             return replace(state, stopped=fact)
+
+
+def _counted(state: State, fact: Spent | PlanChanged) -> State:
+    match fact:
+        case Spent():
+            return replace(state, spent=_plus(state.spent, fact))
+        case PlanChanged(_, _, name, tasks, deleted, order):
+            plan = changed(state.plans.get(name, Plan()), Change(tasks, deleted, order))
+            return replace(state, plans={**state.plans, name: plan})
 
 
 def _plus(total: Spending, spent: Spent) -> Spending:
@@ -306,6 +319,7 @@ def _evaluated(state: State, fact: Evaluated) -> State:
         seats={name: Seat(name, left=seat.left) for name, seat in state.seats.items()},
         restarts=state.restarts + 1,
         spent=state.spent,
+        plans=state.plans,
         previous=state.presented,
         feedback=fact.instructions or fact.reason,
     )
