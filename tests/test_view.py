@@ -32,6 +32,7 @@ from massgen.events import (
     VotingOpened,
     Waited,
 )
+from massgen.frame import UNICODE, paint
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage, Waiting
 from massgen.rosters import Change
 from massgen.streams import KEEP, line, safe
@@ -465,7 +466,8 @@ def test_whatever_happens_the_view_can_be_read_and_stays_small(
             case fact:
                 view.fact(Recorded(seq, START + seq, fact))
         now = START + seq + later
-        assert view.phase
+        assert paint(view, now, 80, 24, UNICODE).lines
+        assert paint(view, now, 80, 24, UNICODE, closing=True).lines
         assert all(safe(view.status(agent, now)) == view.status(agent, now) for agent in view.lanes)
         assert all("\n" not in text for text in summary(view, now))
         assert all(max(len(lane.text), len(lane.note)) <= KEEP for lane in view.lanes.values())
