@@ -127,8 +127,11 @@ class _Asking:
                     return self._report(result, conversation.state.asked.question if conversation.state.asked else "")
                 tell(f"massgen: the question before is answered now:\n{result.answer}\n")
             elif not question:
+                was = (
+                    "the last question of the session is answered" if conversation.state.asked else "nothing was asked"
+                )
                 raise UsageError(
-                    "the last question of the session is answered",
+                    was,
                     where=str(conversation.folder),
                     fix='Ask the next one: massgen --continue "question"',
                 )
