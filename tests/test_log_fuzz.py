@@ -388,7 +388,7 @@ def test_a_log_of_a_hundred_megabytes_goes_on_in_seconds() -> None:
         line("Presented", agent="a", turn=None, content="So. " * 10_000),
         line("Stopped", why="answered"),
     ]
-    log = session(whole([*exchange * 1_700, *DECIDES]))
+    log = session(whole([*exchange * 1_700, *DECIDES[:3]]))
     assert log.stat().st_size > 100_000_000
     began = time.monotonic()
     with Log(log) as opened:
