@@ -159,6 +159,11 @@ class State:
         return [seat for seat in self.seats.values() if not seat.left]
 
     @property
+    def alone(self) -> bool:
+        """Whether the team is one agent."""
+        return self.asked is not None and len(self.asked.roster) == 1
+
+    @property
     def entries(self) -> list[tuple[int, ...]]:
         """The ballot's entries: answers equal after normalisation together, earliest first."""
         groups: dict[str, list[int]] = {}
@@ -235,7 +240,7 @@ def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFaile
         case TurnBegan(_, purpose, ballot):
             seat = replace(seat, turn=seq, suspended=None, purpose=purpose, ballot=ballot, labels=len(ballot))
         case Informed(_, _, ballot):
-            seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
+            seat = replace(seat, ballot=ballot, labels=max([seat.labels, *map(label_number, ballot)]))
         case Voted(_, _, choice, reason):
             seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
         case _:

@@ -43,12 +43,13 @@ def command() -> Generator[Warm]:
 
 @dataclass(slots=True)
 class Story:
-    """One question, from the first life of the command to the one that brings the answer."""
+    """A conversation, from the first life of the command to the one that brings the last answer."""
 
     command: Warm
     troupe: Troupe
     folder: Path
     dice: random.Random
+    questions: int = 1
     kills: int = 0
     codes: list[int] = field(default_factory=list[int])
 
@@ -62,13 +63,22 @@ class Story:
 
     @property
     def session(self) -> Path | None:
-        """The session in which the question stands."""
+        """The session in which a question stands."""
         logs = self.folder.glob("data/sessions/*/events.jsonl")
         return next((log.parent for log in logs if '"type":"Asked"' in _whole(log)), None)
 
     @property
     def log(self) -> str:
         return _whole(self.session / "events.jsonl") if self.session else ""
+
+    @property
+    def asked(self) -> int:
+        return self.log.count('"type":"Asked"')
+
+    @property
+    def over(self) -> bool:
+        """Whether all that was asked is answered."""
+        return self.log.count('"type":"Stopped"') == self.asked
 
     async def live(self, *arguments: str, fatal: int = 0, delay: float = 0.0, **how: Any) -> int:
         """One life of the command; how it ended."""
@@ -84,16 +94,14 @@ class Story:
 
     async def deadly(self) -> bool:
         """A life that ends at a random point; whether it did not come to its own end before."""
-        before, size = self.log, len(self.log)
-        left = max(0.1, 1 - size / WHOLE)
-        match self.dice.randrange(3):
-            case 0:
-                delay, fatal = self.dice.choice((0.0, self.dice.random() * 0.01)), self.dice.randint(1, int(left * 20))
-                ended = await self.live(*self.next(), fatal=fatal, delay=delay)
-            case 1:
-                ended = await self.live(*self.next(), size=size + self.dice.randint(1, int(left * WHOLE)))
-            case _:
-                ended = await self.live(*self.next(), cpu=self.dice.random() * CPU)
+        before, dice = self.log, self.dice
+        left = max(0.1, 1 - len(before) / (WHOLE * self.questions))
+        ends: list[dict[str, Any]] = [
+            {"fatal": dice.randint(1, int(left * 20)), "delay": dice.choice((0.0, dice.random() * 0.01))},
+            {"size": len(before) + dice.randint(1, int(left * WHOLE))},
+            {"cpu": dice.random() * CPU},
+        ]
+        ended = await self.live(*self.next(), **dice.choice(ends))
         assert self.log.startswith(before), "what was recorded stays"
         self.kills += ended < 0
         self._check_lost(ended)
@@ -103,7 +111,9 @@ class Story:
         """Ask, or go on, in one of the ways to say so."""
         if self.session is None:
             return ["--config", "team.yaml", "--quiet", "Why is the sky blue?"]
-        return ["--quiet", "--continue", *self.dice.choice(([], [self.session.name], [str(self.session)]))]
+        following = self.asked < self.questions and (self.over or self.dice.random() < 0.5)
+        which = self.dice.choice(([], [self.session.name], [str(self.session)]))
+        return ["--quiet", "--continue", *which, *([f"And question {self.asked + 1}?"] if following else [])]
 
     def _check_lost(self, ended: int) -> None:
         """What was asked and is not in the log was under way when the process was ended: a call of each agent at most."""
@@ -113,25 +123,28 @@ class Story:
 
     async def to_the_end(self) -> None:
         """Go on until there is an answer, and hold the whole story against what must be."""
-        over = '"type":"Stopped"' in self.log
-        code = await self.live(*self.next())
-        if over:  # the answer may not have been told
-            assert code == Exit.USAGE
-            assert "the last question of the session is answered" in self.err
-            assert await self.live("replay", "--speed", "instant", str(self.session)) == Exit.ANSWER
-        else:
-            assert (code, self.err) == (Exit.ANSWER, "")
+        while self.asked < self.questions or not self.over:
+            assert await self.live(*self.next()) == Exit.ANSWER, self.err
+        if self.kills:
+            await self._tell_again()
         facts: list[dict[str, Any]] = [json.loads(line) for line in self.log.splitlines()[1:]]
         assert self.out == next(fact["content"] for fact in reversed(facts) if fact["type"] == "Presented")
         self._check_calls()
-        _check_turns(facts)
-        assert self.session
+        _check_turns(facts, self.questions)
         assert await self.live("verify", str(self.session)) == Exit.ANSWER, self.out
         assert f"{len(facts):,} facts agree with the rules\n" in f"{self.out}\n"
 
+    async def _tell_again(self) -> None:
+        """The answer is there for who has not been told it."""
+        assert await self.live("--quiet", "--continue") == Exit.USAGE
+        assert "the last question of the session is answered" in self.err
+        assert await self.live("replay", "--speed", "instant", str(self.session)) == Exit.ANSWER
+
     def _check_calls(self) -> None:
         kept, served = recorded(self.log), self.troupe.served
-        assert len(kept) == len({*kept}) <= MOST, "a reply was recorded twice, or more than a run can take"
+        assert len(kept) == len({*kept}) <= MOST * self.questions, (
+            "a reply was recorded twice, or more than a run can take"
+        )
         assert len(served) - len(kept) <= len(MODELS) * self.kills, "more was asked than was needed and was under way"
         last = {each.asked: number for number, each in enumerate(served)}
         again = [served[number] for number in kept if last[served[number].asked] != number]
@@ -150,26 +163,26 @@ def _whole(log: Path) -> str:
     return "\n".join(lines)
 
 
-def _check_turns(facts: list[dict[str, Any]]) -> None:
+def _check_turns(facts: list[dict[str, Any]], questions: int) -> None:
     """Every turn begins once, however often it was taken up; what was said in it, and paid, stays its own."""
     kinds = Counter(fact["type"] for fact in facts)
-    assert (kinds["Asked"], kinds["Stopped"], kinds["TurnFailed"], kinds["Evaluated"]) == (1, 1, 0, 1), kinds
+    assert (kinds["Asked"], kinds["Stopped"], kinds["Evaluated"]) == (questions,) * 3, kinds
+    assert kinds["TurnFailed"] == 0, kinds
     begun = Counter((fact["agent"], fact["purpose"]) for fact in facts if fact["type"] == "TurnBegan")
-    assert [fact["turn"] for fact in facts if fact["type"] == "Said"] == [
-        fact["turn"] for fact in facts if fact["type"] == "Spent"
-    ]
-    assert {begun[model, "answer"] for model in MODELS} == {2}, begun
-    assert (begun["m3", "present"], begun["m3", "evaluate"]) == (2, 1), begun
+    assert {begun[model, "answer"] for model in MODELS} == {2 * questions}, begun
+    assert (begun["m3", "present"], begun["m3", "evaluate"]) == (2 * questions, questions), begun
+    said, paid = ([fact["turn"] for fact in facts if fact["type"] == kind] for kind in ("Said", "Spent"))
+    assert said == paid
 
 
 @asynccontextmanager
-async def story(command: Warm, folder: Path, dice: random.Random) -> AsyncGenerator[Story]:
-    """A question that has not been asked, in a `folder` of its own."""
+async def story(command: Warm, folder: Path, dice: random.Random, questions: int = 1) -> AsyncGenerator[Story]:
+    """Questions that have not been asked, in a `folder` of their own."""
     folder.mkdir()
     troupe = Troupe(dice)
     async with Simulator(troupe) as simulator:
         write_config(folder / "team.yaml", simulator.base_url, orchestrator=SECTION)
-        yield Story(command, troupe, folder, dice)
+        yield Story(command, troupe, folder, dice, questions)
 
 
 async def test_an_undisturbed_run_is_as_long_as_is_said_here(command: Warm, tmp_path: Path) -> None:
@@ -180,15 +193,15 @@ async def test_an_undisturbed_run_is_as_long_as_is_said_here(command: Warm, tmp_
     assert WHOLE / 2 < len(undisturbed.log) < WHOLE * 1.2
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("seed", "questions"), [(0, 1), (1, 1), (2, 1), (3, 2), (4, 3)])
 async def test_after_kill_9_at_twenty_random_points_every_run_is_finished(
-    seed: int, command: Warm, tmp_path: Path
+    seed: int, questions: int, command: Warm, tmp_path: Path
 ) -> None:
     dice, kills, names = random.Random(seed), 0, itertools.count()
     while kills < KILLS:
-        async with story(command, tmp_path / str(next(names)), dice) as told:
-            for _ in range(dice.randint(1, 5)):
-                if not await told.deadly():
+        async with story(command, tmp_path / str(next(names)), dice, questions) as told:
+            for _ in range(dice.randint(1, 5 * questions)):
+                if not await told.deadly() and told.asked == questions:
                     break
             await told.to_the_end()
         kills += told.kills

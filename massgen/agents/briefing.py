@@ -21,7 +21,8 @@ def opening(turn: Turn, own: str, sensitivity: str) -> list[Message]:
 
 
 def _summary(task: Task) -> str:
-    return f"\n\n{prompts.SUMMARY.format(summary=task.summary)}" if task.summary else ""
+    summary = _cut(task.summary, task.room // 2 or MAX_TEXT)  # it may have been made for models that take more
+    return f"\n\n{prompts.SUMMARY.format(summary=summary)}" if summary else ""
 
 
 def _history(task: Task) -> Iterator[Message]:
@@ -40,7 +41,7 @@ def conversation(task: Task) -> str:
         )
         for each in task.history
     ]
-    return "\n".join([*([prompts.SUMMARY.format(summary=task.summary)] if task.summary else []), *blocks])
+    return "\n".join([_summary(task).strip(), *blocks]).strip()
 
 
 def _cut(text: str, limit: int) -> str:
