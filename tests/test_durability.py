@@ -123,10 +123,10 @@ class Story:
 
     async def to_the_end(self) -> None:
         """Go on until there is an answer, and hold the whole story against what must be."""
+        if self.asked == self.questions and self.over:
+            await self._tell_again()
         while self.asked < self.questions or not self.over:
             assert await self.live(*self.next()) == Exit.ANSWER, self.err
-        if self.kills:
-            await self._tell_again()
         facts: list[dict[str, Any]] = [json.loads(line) for line in self.log.splitlines()[1:]]
         assert self.out == next(fact["content"] for fact in reversed(facts) if fact["type"] == "Presented")
         self._check_calls()
