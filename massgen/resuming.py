@@ -59,6 +59,8 @@ def standing(facts: Facts) -> State:
 def _check(state: State, fact: Fact) -> None:
     """Raises `LookupError` for what is not there, or not labelled as it is on ballots."""
     match fact:
+        case Informed(ballot=ballot) if not ballot:
+            raise LookupError("no answer")
         case TurnBegan(_, _, ballot) | Informed(_, _, ballot):
             for label, entry in ballot.items():
                 label_number(label)

@@ -240,7 +240,7 @@ def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFaile
         case TurnBegan(_, purpose, ballot):
             seat = replace(seat, turn=seq, suspended=None, purpose=purpose, ballot=ballot, labels=len(ballot))
         case Informed(_, _, ballot):
-            seat = replace(seat, ballot=ballot, labels=max([seat.labels, *map(label_number, ballot)]))
+            seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
         case Voted(_, _, choice, reason):
             seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
         case _:
