@@ -19,6 +19,8 @@ from massgen.messages import Media
 from massgen.state import State
 from massgen.team import Progress, quiet
 
+__all__ = ["Result", "arun", "run"]
+
 Source: TypeAlias = str | Path | Mapping[str, Any] | Loaded | None
 
 

@@ -89,6 +89,8 @@ class BackendConfig(Section):
     """For `replay`: which of the session's agents. Empty: the one with this agent's `id`."""
     extra_body: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Further fields of the request, sent as they are."""
+    context_tokens: Annotated[int, Field(ge=1_000)] | None = None
+    """How many tokens the model takes at once. Half of them are for the conversation so far; what of it is longer is summarised. `null`: as the price list says, or 8,192."""
     stall_timeout_seconds: Seconds = 120
     """A reply that is silent for so long is broken off and asked for again."""
 

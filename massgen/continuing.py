@@ -15,8 +15,8 @@ from massgen.streams import line
 
 SMALL_WINDOW = 3_000
 """Characters of a conversation that an embedded model is told: a third of its prompt."""
-UNKNOWN_WINDOW = 12_000
-"""The same for models whose context is not known: half of 8,192 tokens."""
+UNKNOWN_CONTEXT = 8_192
+"""Tokens that a model takes of which that is not known."""
 MAX_CHANGES = 40
 """Differences that are told."""
 CHARACTERS = 3
@@ -35,8 +35,9 @@ def _window(backend: BackendConfig, env: Mapping[str, str]) -> int:
     if backend.type == "local":
         return SMALL_WINDOW
     place = seat(backend, env)
-    model = listed(place.provider, place.model)
-    return model.context * CHARACTERS // 2 if model and model.context else UNKNOWN_WINDOW
+    model = None if backend.context_tokens else listed(place.provider, place.model)
+    tokens = backend.context_tokens or (model.context if model else None) or UNKNOWN_CONTEXT
+    return tokens * CHARACTERS // 2
 
 
 def template(loaded: Loaded) -> str:

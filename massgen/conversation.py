@@ -23,7 +23,7 @@ from massgen.log import Log, Sink, read, redactor
 from massgen.messages import Media
 from massgen.orchestrator import Orchestrator, Times
 from massgen.resuming import last_run, standing
-from massgen.state import State
+from massgen.state import GONE, State
 from massgen.team import Progress, Team, build, quiet
 
 MAX_QUESTION = 1_000_000
@@ -132,18 +132,14 @@ class Conversation:
         return await self._perform(asked, log, folder, sinks(folder) if callable(sinks) else sinks)
 
     async def finish(self, *, sinks: Sinks = ()) -> Result:
-        """Bring the question that has come to no answer to its end: no model call that was made is made again.
+        """Bring the question that has come to no answer to its end. Turns that were open are taken up: no model call that
+        was recorded in them is made again. `sinks` are told first what there is.
 
-        `sinks` are told what there is of it first. Raises `LogError`, also where there is nothing to finish."""
+        Raises `LogError`, also where there is nothing to finish."""
         if not (self.folder and self._log and self.state.unfinished):
             raise LogError("there is nothing to finish", where=str(self.folder or ""), fix="Ask a question.")
         followers = sinks(self.folder) if callable(sinks) else sinks
-        if followers:
-            for recorded in last_run(read(self._log.path)):
-                for sink in followers:
-                    sink.fact(recorded)
-        resumed = Resumed(self.team.roster, self.source)
-        return await self._perform(resumed, self._log, self.folder, followers)
+        return await self._perform(Resumed(self.team.roster, self.source), self._log, self.folder, followers)
 
     @property
     def facts(self) -> Sequence[Recorded]:
@@ -168,9 +164,11 @@ class Conversation:
         config = self.loaded.config
         run = self._run or Orchestrator(self.team.agents, log, rules(config.orchestrator), times(config))
         self._run, run.sinks, run.notes = run, [*sinks], []
+        if sinks and isinstance(asked, Resumed):
+            run.catch_up(last_run(read(log.path)))
         began = time.monotonic()
         try:
-            self.state = await run.run(asked)
+            await run.run(asked)
         finally:
             self.state = run.state
         lessons, self._lessons[:] = [*self._lessons], []
@@ -218,7 +216,7 @@ def _result(state: State, folder: Path, notes: Sequence[str], seconds: float) ->
         winner=presented.agent if presented else "",
         exit_code=exit_code(why, answered=presented is not None),
         why=why,
-        failures={seat.agent: seat.left for seat in state.seats.values() if seat.left},
+        failures={seat.agent: seat.left for seat in state.seats.values() if seat.left and seat.left != GONE},
         session=folder,
         calls=state.spent.calls,
         input_tokens=state.spent.input_tokens,

@@ -55,8 +55,8 @@ def due(state: State, rules: Rules) -> list[Step]:
         return _summary(state)
     if state.chosen is None:
         return _deliberation(state, rules)
-    if open_turns := _open_turns(state, ("solo", "answer", "decide")):
-        return [TurnFailed(seat.agent, seat.turn or 0, "cancelled", "the vote was over") for seat in open_turns]
+    if cancelled := _cancelled(state, "solo", "answer", "decide"):
+        return cancelled
     if state.presented is None:
         return _presentation(state, rules, state.chosen)
     return _conclusion(state, rules, state.chosen)
@@ -82,22 +82,24 @@ def _freed(state: State) -> PlanChanged | None:
 
 def _summary(state: State) -> list[Step]:
     """Who gave the last answer, if still in the team, tells the oldest part of the conversation in short."""
-    if _open_turns(state, ("summarise",)):
+    if any(seat.turn is not None and seat.purpose == "summarise" for seat in state.living):
         return []
     author = state.history[-1].author
     agents = [seat.agent for seat in state.living]
     return [Ask(author if author in agents else agents[0], "summarise")]
 
 
-def _open_turns(state: State, purposes: tuple[Purpose, ...]) -> list[Seat]:
-    return [seat for seat in state.seats.values() if seat.turn is not None and seat.purpose in purposes]
+def _cancelled(state: State, *purposes: Purpose) -> list[Step]:
+    """The end of open turns that are not needed any more: one that was taken up may not be, by other rules."""
+    open_turns = [seat for seat in state.seats.values() if seat.turn is not None and seat.purpose in purposes]
+    return [TurnFailed(seat.agent, seat.turn or 0, "cancelled", "the vote was over") for seat in open_turns]
 
 
 def _deliberation(state: State, rules: Rules) -> list[Step]:
     if verdict := _verdict(state, rules):
         return [verdict]
     idle = [seat for seat in state.living if seat.turn is None]
-    if len(state.seats) == 1:
+    if state.alone:
         return [Ask(seat.agent, "solo") for seat in idle]
     if not _open(state, rules) or not state.answers:
         if state.answers and all(seat.answer for seat in state.living):
@@ -126,7 +128,7 @@ def _verdict(state: State, rules: Rules) -> Fact | None:
         return None if state.living else _without_answer(state)
     if not state.living:
         return Chosen(state.leader, state.tally, "all failed")
-    if len(state.seats) == 1:
+    if state.alone:
         return Chosen(state.leader, {}, "single agent")
     if not _open(state, rules):
         return None
@@ -172,7 +174,7 @@ def _presentation(state: State, rules: Rules, chosen: Chosen) -> list[Step]:
     presenter = _presenter(state, chosen)
     as_it_stands = rules.final_answer_strategy == "winner_reuse" or chosen.why in ("single agent", "all failed")
     if presenter is None or as_it_stands:
-        return [_reused(state, chosen)]
+        return _cancelled(state, "present") or [_reused(state, chosen)]
     return [] if presenter.turn else [Ask(presenter.agent, "present")]
 
 
@@ -184,7 +186,7 @@ def _reused(state: State, chosen: Chosen) -> Presented:
 def _conclusion(state: State, rules: Rules, chosen: Chosen) -> list[Step]:
     evaluator = _presenter(state, chosen)
     if state.evaluated or evaluator is None or state.restarts >= rules.max_restarts:
-        return [Stopped("all failed" if chosen.why == "all failed" else "answered")]
+        return _cancelled(state, "evaluate") or [Stopped("all failed" if chosen.why == "all failed" else "answered")]
     return [] if evaluator.turn else [Ask(evaluator.agent, "evaluate")]
 
 

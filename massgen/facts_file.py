@@ -41,7 +41,8 @@ class Facts(Sequence[Recorded]):
     than once makes a list of them. Taking one raises `LogError` for a line, or a text beside the log, that is damaged."""
 
     def __init__(self, data: bytes, path: Path, starts: "array[int]", kinds: bytes) -> None:
-        self._data, self._path, self._starts, self._kinds = data, path, starts, kinds
+        self.path = path
+        self._data, self._starts, self._kinds = data, starts, kinds
         self._text = Blobs(path.parent / BLOBS).text
 
     @property
@@ -68,9 +69,9 @@ class Facts(Sequence[Recorded]):
             return [self[each] for each in range(len(self))[index]]
         place = range(len(self))[index]
         raw = self._data[self._starts[place] : self._starts[place + 1] - 1]
-        recorded, _ = parsed(raw, place + 1, self._path, self._text)
+        recorded, _ = parsed(raw, place + 1, self.path, self._text)
         if _code(recorded) != self._kinds[place]:
-            _damaged(self._path, place + 1, "it has two types")
+            _damaged(self.path, place + 1, "it has two types")
         return recorded
 
     def __len__(self) -> int:
@@ -89,7 +90,7 @@ class Facts(Sequence[Recorded]):
         return len(self)
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} facts in {self._path}>"
+        return f"<{len(self):,} facts in {self.path}>"
 
 
 def read(path: Path) -> Facts:

@@ -138,7 +138,8 @@ class _Canvas:
 
     def body(self, room: int) -> list[Line]:
         count = len(self.view.lanes)
-        if self.view.phase == "presenting" and count > 1 and room > 7 and self.width > 1:
+        presents = self.view.phase == "presenting" and self.view.winner in self.view.lanes
+        if presents and count > 1 and room > 7 and self.width > 1:
             return self._finale(room - 1)
         bands = -(-count // max(1, (self.width + 3) // (NARROWEST + 3)))
         depth = (room - bands) // bands - 3 if bands else 0

@@ -31,7 +31,9 @@ class Layers:
 
     def resolved(self, profile: str) -> Node:
         """With the profile of that name; with none if it is empty."""
-        return replace(self.root, value=merge(self.root, self.profiles[profile]).value) if profile else self.root
+        return _keyless(
+            replace(self.root, value=merge(self.root, self.profiles[profile]).value) if profile else self.root
+        )
 
     def choose(self, profile: str, variable: str) -> str:
         """The profile meant by the name `profile`, else by the `variable` MASSGEN_PROFILE. That one is set for many
@@ -107,6 +109,22 @@ def _placed(node: Node, folder: Path, keys: Sequence[str] = ("agents", "agent", 
         key: _placed(inner, folder, keys[keys.index(key) + 1 :]) for key, inner in node.mapping.items() if key in keys
     }
     return replace(node, value={**node.mapping, **placed}) if placed else node
+
+
+def _keyless(root: Node) -> Node:
+    """`root`, in which nobody who replays a session has a key or an address: their variables need not be set."""
+
+    def kept(agent: Node) -> Node:
+        backend = agent.mapping.get("backend")
+        if backend is None or "type" not in backend.mapping or backend.mapping["type"].value != "replay":
+            return agent
+        rest = {key: node for key, node in backend.mapping.items() if key not in ("api_key", "base_url")}
+        return replace(agent, value={**agent.mapping, "backend": replace(backend, value=rest)})
+
+    team = root.mapping.get("agents")
+    if team is None or not team.items:
+        return root
+    return replace(root, value={**root.mapping, "agents": replace(team, value=[*map(kept, team.items)])})
 
 
 @dataclass(slots=True)

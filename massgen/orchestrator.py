@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, cast
@@ -31,6 +31,7 @@ from massgen.events import (
     Failure,
     Informed,
     Presented,
+    Recorded,
     Reprompted,
     Resumed,
     Stopped,
@@ -108,13 +109,18 @@ class Orchestrator:
             raise
         return self.state
 
+    def catch_up(self, facts: Iterable[Recorded]) -> None:
+        """Tell the sinks what was recorded before they came."""
+        for recorded in facts:
+            self._tell(lambda sink, recorded=recorded: sink.fact(recorded))
+
     def record(self, *facts: Fact) -> None:
         """Append `facts`, of which a crash leaves all or none; fold them, tell the sinks."""
         for recorded in self.log.append_all(facts):
             self.state = apply(self.state, recorded)
             remember(self._memories, recorded.fact, self._texts)
             self._changed.set()
-            self._tell(lambda sink, recorded=recorded: sink.fact(recorded))
+            self.catch_up([recorded])
 
     def _tell(self, tell: Callable[[Sink], None]) -> None:
         for sink in [*self.sinks]:

@@ -71,7 +71,7 @@ def load(folder: Path, env: Mapping[str, str]) -> Recording:
     for recorded in facts:
         try:
             reading.add(recorded)
-        except (KeyError, TypeError, ValueError):  # an agent, an answer or a label that there is not
+        except (LogError, LookupError, TypeError, ValueError):  # an agent, an answer or a label that there is not
             raise LogError(
                 "this fact does not follow from those before it",
                 where=f"{path}:{recorded.seq + 1}",

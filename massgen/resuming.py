@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar, cast
 
+from massgen.errors import LogError
 from massgen.events import (
     Answered,
     Asked,
@@ -31,7 +32,7 @@ from massgen.events import (
 )
 from massgen.log import Facts
 from massgen.messages import Message
-from massgen.state import State, fold
+from massgen.state import State, apply, label_number
 
 T = TypeVar("T")
 
@@ -41,9 +42,36 @@ _FOLDED = (*_EARLIER, Answered, Chosen, Evaluated, Informed, Spent, Stopped, Tur
 
 
 def standing(facts: Facts) -> State:
-    """The fold of `facts`, by no more of them than it takes: of a long session, few."""
+    """The fold of `facts`, by no more of them than it takes: of a long session, few. Raises `LogError` for facts that
+    contradict each other, which no run records: who goes on by them could not."""
     last = max(0, facts.last(Asked))
-    return fold(chain(facts.of(*_EARLIER, stop=last), facts.of(*_FOLDED, start=last)))
+    state = State()
+    for recorded in chain(facts.of(*_EARLIER, stop=last), facts.of(*_FOLDED, start=last)):
+        try:
+            _check(state, recorded.fact)
+            state = apply(state, recorded)
+        except LookupError as error:
+            raise LogError(
+                f"this fact does not belong to those before it: it speaks of {str(error)[:80]}",
+                where=f"{facts.path}:{recorded.seq + 1}",
+                fix="Nothing was changed. Restore the file from a copy, or cut it before this line to continue from there.",
+            ) from None
+    return state
+
+
+def _check(state: State, fact: Fact) -> None:
+    """Raises `LookupError` for what is not there, or not labelled as it is on ballots."""
+    match fact:
+        case Informed(ballot=ballot) if not ballot:
+            raise LookupError("no answer")
+        case TurnBegan(_, _, ballot) | Informed(_, _, ballot):
+            for label, entry in ballot.items():
+                label_number(label)
+                _ = [state.authors[seq] for seq in entry or (0,)]
+        case Voted(choice=answer) | Chosen(answer=answer):
+            _ = state.authors[answer]
+        case _:
+            pass
 
 
 def last_run(facts: Facts) -> Sequence[Recorded]:

@@ -110,6 +110,7 @@ class Index:
         return Found(_session(digest), len(places), texts)
 
     def _read(self, session: str, stamp: tuple[int, int]) -> None:
+        from massgen.blobs import BlobError
         from massgen.log import read
 
         short, problem, said, passing = Session(session), "", list[Text](), False
@@ -118,7 +119,8 @@ class Index:
             short, said = digest(session, facts), [*texts(facts)]
         except LogError as error:
             problem = _clean(f"{error.where}: {error.what}")
-            passing = isinstance(error.__context__, OSError)  # it may be readable tomorrow, and no stamp would tell
+            cause = error.__context__
+            passing = isinstance(cause, OSError | BlobError)  # it may be readable tomorrow, and no stamp would tell
             self.problems.append(problem)
         with self.db:
             self._forget(session)

@@ -163,6 +163,11 @@ class State:
         return [seat for seat in self.seats.values() if not seat.left]
 
     @property
+    def alone(self) -> bool:
+        """Whether the team is one agent."""
+        return self.asked is not None and len(self.asked.roster) == 1
+
+    @property
     def entries(self) -> list[tuple[int, ...]]:
         """The ballot's entries: answers equal after normalisation together, earliest first."""
         groups: dict[str, list[int]] = {}
@@ -184,7 +189,7 @@ class State:
 
 
 def apply(state: State, recorded: Recorded) -> State:
-    """`state` after one more fact."""
+    """`state` after one more fact. Raises `LookupError` for one of somebody who is not there."""
     match recorded.fact:
         case Asked() | Resumed() | Summarised():
             return _conversation(state, recorded.seq, recorded.fact)
@@ -290,8 +295,11 @@ def fold(facts: Iterable[Recorded]) -> State:
 
 
 def label_number(label: str) -> int:
-    """The number in a ballot's label: `agent3` is 3."""
-    return int(label.removeprefix("agent"))
+    """The number in a ballot's label: `agent3` is 3. Raises `LookupError` for what is no label."""
+    number = label.removeprefix("agent")
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise LookupError(label[:40])
+    return int(number)
 
 
 def saw_all(state: State, ballot: Ballot) -> bool:

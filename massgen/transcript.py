@@ -206,10 +206,10 @@ def turns(facts: Iterable[Recorded]) -> list[Turn]:
                 numbers[recorded.seq] = len(numbers) + 1
                 found.append(Turn(recorded.fact, datetime.fromtimestamp(recorded.at, UTC), numbers))
             found[-1].add(recorded)
-        except (LookupError, TypeError, ValueError, ArithmeticError, OSError) as error:  # OSError: a time beyond all
-            kind = type(recorded.fact).__name__
+        except (LogError, LookupError, TypeError, ValueError, ArithmeticError, OSError) as error:  # a time beyond all
+            kind, why = type(recorded.fact).__name__, error.what if isinstance(error, LogError) else str(error)
             raise LogError(
-                f"fact {recorded.seq} ({kind}) contradicts those before it: {str(error)[:200]}",
+                f"fact {recorded.seq} ({kind}) contradicts those before it: {why[:200]}",
                 fix="Nothing was changed. Restore the session's log from a copy.",
             ) from None
     for turn in found:

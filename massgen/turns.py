@@ -30,8 +30,9 @@ def shown(state: State, seat: Seat, may_answer: bool) -> Turn:
 
 def task(state: State, purpose: Purpose) -> Task:
     """What the agent is to work on: the question, or the part of the conversation that is to be summarised."""
+    room = state.asked.window if state.asked else 0
     if purpose == "summarise":
-        return Task("", history=state.oldest, summary=state.summary, room=state.asked.window if state.asked else 0)
+        return Task("", history=state.oldest, summary=state.summary, room=room)
     return Task(
         state.asked.question if state.asked else "",
         state.asked.media if state.asked else (),
@@ -39,6 +40,7 @@ def task(state: State, purpose: Purpose) -> Task:
         state.feedback,
         state.history,
         state.summary,
+        room,
     )
 
 

@@ -8,6 +8,7 @@ from massgen.events import (
     Asked,
     Ballot,
     Chosen,
+    Evaluated,
     Fact,
     Member,
     Presented,
@@ -47,6 +48,8 @@ class Run:
     def add(self, fact: Fact, after: float = 0.0) -> int:
         self.at = round(self.at + after, 3)
         self.facts.append(Recorded(len(self.facts) + 1, self.at, fact))
+        if isinstance(fact, Evaluated) and fact.verdict == "restart":
+            self.answers = {}
         return len(self.facts)
 
     @property

@@ -219,7 +219,8 @@ def test_what_goes_wrong_is_worth_a_line_too() -> None:
     run = answering(3)
     turn = run.turns["alice"]
     run.add(Reprompted("alice", turn, "call\n new_answer"))
-    run.add(Informed("alice", turn, {"agent1": (1,)}))
+    run.answer("carol").begin("answer", ["carol"])
+    run.add(Informed("alice", turn, run.ballot))
     run.add(TurnFailed("bob", turn, "timeout", "longer than 600 s"))
     run.add(TurnFailed("carol", turn, "interrupted", ""))
     run.begin("answer", ["carol"])
@@ -230,9 +231,10 @@ def test_what_goes_wrong_is_worth_a_line_too() -> None:
     run.add(Stopped("timeout"))
     assert plain(run)[1:-2] == [
         "alice was asked again: call new_answer",
+        "carol answered (1.5 s, 120 tokens)",
         "bob dropped: longer than 600 s",
         "carol was interrupted",
-        "alice answered (1.5 s, 120 tokens)",
+        "alice answered (3.0 s, 120 tokens)",
         "chosen: alice (single agent)",
         "alice checked the final answer: submit: it is right",
         "stopped: timeout",
@@ -272,7 +274,8 @@ def test_verbose_lines_tell_when_every_turn_and_every_call_too() -> None:
     run.add(Said("alice", turn, Message("assistant", (Text("I know\n\x1bthis."), call))))
     run.add(Spent("alice", turn, "gpt-5", 1200, 25, 0.0012, 1.25))
     run.add(Spent("bob", run.turns["bob"], "own", 7, 5, None, 61.0))
-    run.add(Informed("alice", turn, {"agent1": (1,), "agent2": (2,)}))
+    run.answer("bob", "Canberra.").begin("answer", ["bob"])
+    run.add(Informed("alice", turn, run.ballot))
     run.add(TurnFailed("bob", run.turns["bob"], "error", "HTTP 401"))
     lines = plain(run, mode="verbose")[:-2]
     assert [line[11:] for line in lines[1:]] == [
@@ -281,7 +284,11 @@ def test_verbose_lines_tell_when_every_turn_and_every_call_too() -> None:
         'alice said: I know this. new_answer {"content": "Canberra.\\u001b"}',
         "alice called gpt-5: 1,200 tokens in, 25 out, 1.2 s, $0.0012",
         "bob called own: 7 tokens in, 5 out, 1 m 01 s",
-        "alice was shown what changed: 2 answers now",
+        "bob said: Canberra.",
+        "bob called model-b: 812 tokens in, 120 out, 1.5 s, $0.0021",
+        "bob answered (1.5 s, 125 tokens)",
+        "bob begins turn: answer",
+        "alice was shown what changed: 1 answer now",
         "bob failed: HTTP 401",
     ]
     assert all(re.fullmatch(r" +\d+\.\d s  \S.*", line) for line in lines)

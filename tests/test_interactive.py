@@ -34,7 +34,7 @@ from massgen.errors import Exit, MassgenError, UsageError
 from massgen.events import Asked, Fact, Recorded, Stopped
 from massgen.loading import load
 from massgen.log import read
-from tests.command import started, write_config
+from tests.command import ended, started, write_config
 from tests.handbook.console import is_file, steady
 from tests.handbook.fences import fences
 from tests.providers import Call, Policy, Record, Reply, Simulator, Team, fault, hang, say
@@ -936,3 +936,16 @@ def test_whoever_does_not_talk_does_not_pay_for_the_editor() -> None:
         "sys.exit(any(name.startswith('prompt_toolkit') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--format", "json"], ["-o", "answer.md"]])
+async def test_what_is_of_no_use_in_a_conversation_is_refused(arguments: list[str], tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    try:
+        async with started(*arguments, stdin=theirs, stderr=theirs, cwd=tmp_path) as process:
+            ran = await ended(process)
+        assert ran.code == Exit.USAGE
+        assert b"needs a question" in os.read(ours, 4096)
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -52,7 +52,18 @@ async def asked(backend: Limited, waits: Callable[[Waiting], None] = lambda wait
 
 
 def turn(facts: Facts, shown: list[Chunk]) -> Turn:
-    return Turn(1, "ada", "solo", Task("q"), {}, True, lambda *said: facts.extend(said), shown.append, lambda: None, lambda act: None)
+    return Turn(
+        1,
+        "ada",
+        "solo",
+        Task("q"),
+        {},
+        True,
+        lambda *said: facts.extend(said),
+        shown.append,
+        lambda: None,
+        lambda act: None,
+    )
 
 
 async def test_a_call_that_must_wait_is_shown_and_recorded_and_then_made() -> None:

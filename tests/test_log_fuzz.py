@@ -4,6 +4,8 @@ it is lost."""
 import contextlib
 import io
 import json
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +70,8 @@ class Ran:
 def ran(*arguments: str) -> Ran:
     """Run a command, which must not end in a defect."""
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", None)
         code = run(arguments)
     assert "bug in massgen" not in err.getvalue(), f"massgen {' '.join(arguments)}: {err.getvalue()}"
     assert code != Exit.USAGE or err.getvalue().startswith("massgen: "), "refused without a word"
@@ -306,3 +309,90 @@ def test_what_no_run_can_have_recorded_is_an_error_with_its_line_for_who_goes_on
 @pytest.mark.parametrize("what", CONTRADICTIONS)
 def test_what_no_run_can_have_recorded_is_shown_or_refused(what: str) -> None:
     check_all_that_only_read(whole(CONTRADICTIONS[what]))
+
+
+# --- files and folders that are no session ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("byte", range(len(HEADER) - 1))
+def test_a_header_with_another_byte_is_refused_and_left_as_it_is(byte: int) -> None:
+    content = HEADER[:byte] + bytes([HEADER[byte] ^ 1]) + HEADER[byte + 1 :] + LOGS[0][len(HEADER) :]
+    log = session(content)
+    with pytest.raises(LogError, match=r"events\.jsonl:1: "):
+        resumed(log)
+    assert log.read_bytes() == content
+    assert not log.with_suffix(".torn").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (LOGS[0][len(HEADER) :], ":1: not a session log: the header line is missing or damaged"),
+        (
+            HEADER.replace(b"1}", b"2}") + b'{"seq":1,"at":1,"type":"Sang"}\n',
+            ":1: format 2 is not one this version reads",
+        ),
+        (b"\n", ":1: not a session log"),
+        (b"PK\3\4\n\n", ":1: not a session log"),
+    ],
+    ids=["no header", "a newer format", "a line's end", "an archive"],
+)
+def test_what_is_no_log_of_ours_is_refused_by_all_and_left_as_it_is(content: bytes, words: str) -> None:
+    log = session(content)
+    for arguments in (*SHOWING, ("--quiet", "--continue", ID), ("--quiet", "--continue", ID, "And?")):
+        told = ran(*arguments)
+        assert (told.code, words in told.err) == (Exit.USAGE, True), told.err
+    check_all_that_only_read(content)
+    assert log.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", HEADER[:9], HEADER, HEADER + LOGS[0][len(HEADER) : 200]])
+def test_where_nothing_was_asked_there_is_nothing_to_go_on_with(content: bytes) -> None:
+    session(content)
+    told = ran("--quiet", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--continue", ID)
+    assert told.code == Exit.USAGE
+    assert ID in told.err
+    assert "is answered" not in told.err, "nothing is"
+
+
+@pytest.mark.parametrize("command", [("--quiet", "--continue"), ("verify",), ("replay",), ("sessions", "show")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../elsewhere",
+        "..",
+        "/",
+        ".",
+        "./",
+        f"../sessions/{ID}x",
+        "a/../../b",
+        "~/nowhere",
+        "2026",
+        "\udc80/x",
+        "x" * 5000,
+    ],
+)
+def test_what_is_no_session_is_refused(command: tuple[str, ...], name: str) -> None:
+    empty = sessions.folder() / ID
+    empty.mkdir(parents=True)
+    assert ran(*command, name).code == Exit.USAGE
+    assert ran(*command, str(empty)).code == Exit.USAGE
+    assert [*empty.iterdir()] == []
+
+
+def test_a_log_of_a_hundred_megabytes_goes_on_in_seconds() -> None:
+    """A generous limit, for the time is measured elsewhere."""
+    asked = {**ASKED, "question": "Why? " * 4_000}
+    exchange = [
+        asked,
+        line("Presented", agent="a", turn=None, content="So. " * 10_000),
+        line("Stopped", why="answered"),
+    ]
+    log = session(whole([*exchange * 1_700, *DECIDES[:3]]))
+    assert log.stat().st_size > 100_000_000
+    began = time.monotonic()
+    with Log(log) as opened:
+        state = standing(opened.facts)
+    assert time.monotonic() - began < 20
+    assert len(state.history) == 1_700
+    assert state.unfinished

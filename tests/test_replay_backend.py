@@ -623,10 +623,10 @@ def test_a_replay_needs_a_session_and_nobody_else_has_one() -> None:
 
 
 def test_a_profile_that_replays_is_laid_over_any_settings(tmp_path: Path) -> None:
-    """And the session's path is from the file where it stands."""
+    """The key's variable need not be set, and the session's path is from the file where it stands."""
     (tmp_path / "sub").mkdir()
     again = {"agents": [{"id": "ada", "backend": {"type": "replay", "session": "./sessions/paris"}}]}
-    live = {"id": "ada", "backend": {"type": "openai", "model": "m", "temperature": 1, "reasoning": {"effort": "low"}}}
+    live = {"id": "ada", "backend": {"type": "openai", "model": "m", "temperature": 1, "api_key": "${OPENAI_API_KEY}"}}
     (tmp_path / "sub/base.yaml").write_text(json.dumps({"agents": [live], "profiles": {"replay": again}}))
     (tmp_path / "top.yaml").write_text(json.dumps({"extends": "sub/base.yaml"}))
     found = load(tmp_path / "top.yaml", {}, profile="replay").config.agents[0].backend

@@ -51,6 +51,10 @@ class Troupe:
     """The command is killed at so many requests in this life; 0: at none."""
     delay: float = 0.0
     """Seconds from then."""
+    gate: asyncio.Event | None = None
+    """Nothing is said before it is set."""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at a request that waits for the gate."""
 
     def born(self, *, fatal: int = 0, delay: float = 0.0) -> None:
         self.life, self.fatal, self.delay = self.life + 1, fatal, delay
@@ -62,8 +66,11 @@ class Troupe:
                 asyncio.get_running_loop().call_later(self.delay, self._kill, self.life)
             else:
                 self._kill(self.life)
+        if self.gate:
+            self.asked.set()
         reply = _said(asked, f"(reply {len(self.served) - 1})")
-        return replace(reply, chunks=4, chunk_delay=self.dice.choice((0.0, 0.001)), delay=self.dice.random() * 0.004)
+        pace, delay = self.dice.choice((0.0, 0.001)), self.dice.random() * 0.004
+        return replace(reply, chunks=4, chunk_delay=pace, delay=delay, gate=self.gate)
 
     def _kill(self, life: int) -> None:
         if life == self.life:

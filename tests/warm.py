@@ -1,9 +1,10 @@
 """The command `massgen` as processes that can be ended anywhere: each is forked from one that has loaded the libraries once.
 
 `python -m tests.warm` reads orders from stdin, a line of JSON each, and answers each with the process's id and, when that has
-ended, with how. The process is reaped at the next order, so that its id is nobody else's for as long as it may be killed.
+ended, with 0. It is reaped, and how it ended told, only at the next line: until then its id is nobody else's, and may be killed.
 """
 
+import ctypes
 import gc
 import importlib
 import json
@@ -36,6 +37,10 @@ class Order:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     size: int = 0
     """The kernel ends it when it writes beyond so many bytes in any file; 0: never. What fits is written before."""
+    full: int = 0
+    """The same, but it is told that nothing more can be written."""
+    plain: bool = False
+    """Permissions hold for it even where it is root's."""
     cpu: float = 0.0
     """The kernel ends it after so many seconds of CPU; 0: never."""
 
@@ -52,8 +57,14 @@ class Warm:
         print(json.dumps(asdict(order)), file=self.process.stdin, flush=True)
         return self._number()
 
-    def end(self) -> int:
-        """Wait for it; its exit code, or the signal that ended it as a negative number."""
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._number()
+
+    def reap(self) -> int:
+        """Its exit code, or the signal that ended it as a negative number."""
+        assert self.process.stdin
+        print("reap", file=self.process.stdin, flush=True)
         return self._number()
 
     def _number(self) -> int:
@@ -75,16 +86,17 @@ def _serve() -> None:
         importlib.import_module(name)
     gc.disable()
     gc.freeze()
-    child = 0
     for line in sys.stdin:
-        if child:
-            os.waitpid(child, 0)
+        alive, life = os.pipe()
         if not (child := os.fork()):
             _live(Order(**json.loads(line)))
+        os.close(life)
         print(child, flush=True)
-        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-        assert ended
-        print(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status, flush=True)
+        os.read(alive, 1)  # nothing comes but its end
+        os.close(alive)
+        print(0, flush=True)
+        sys.stdin.readline()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 def _live(order: Order) -> Never:
@@ -99,13 +111,23 @@ def _live(order: Order) -> Never:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if order.cpu:
         signal.setitimer(signal.ITIMER_PROF, order.cpu)  # nobody handles SIGPROF, which then ends the process
-    if order.size:
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order.size, order.size))
+    if size := order.size or order.full:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if order.size else signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    if order.plain:
+        _give_up_privileges()
     code = run([*order.arguments])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _give_up_privileges() -> None:
+    """Linux's capabilities, by which root needs no permission."""
+    if os.geteuid() == 0:
+        system = ctypes.CDLL(None, use_errno=True)
+        version, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert system.capset(version, none) == 0, os.strerror(ctypes.get_errno())
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

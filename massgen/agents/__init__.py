@@ -27,7 +27,7 @@ class Task:
     summary: str = ""
     """What was said before that, in short."""
     room: int = 0
-    """Characters that all of it may have where it is to be summarised."""
+    """Characters that the conversation and its summary may have; 0: any number."""
 
 
 class Record(Protocol):

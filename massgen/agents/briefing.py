@@ -23,7 +23,8 @@ def opening(turn: Turn, own: str, sensitivity: str, tools: str = "") -> list[Mes
 
 
 def _summary(task: Task) -> str:
-    return f"\n\n{prompts.SUMMARY.format(summary=task.summary)}" if task.summary else ""
+    summary = _cut(task.summary, task.room // 2 or MAX_TEXT)  # it may have been made for models that take more
+    return f"\n\n{prompts.SUMMARY.format(summary=summary)}" if summary else ""
 
 
 def _history(task: Task) -> Iterator[Message]:
@@ -42,7 +43,7 @@ def conversation(task: Task) -> str:
         )
         for each in task.history
     ]
-    return "\n".join([*([prompts.SUMMARY.format(summary=task.summary)] if task.summary else []), *blocks])
+    return "\n".join([_summary(task).strip(), *blocks]).strip()
 
 
 def _instructions(turn: Turn, sensitivity: str) -> str:

@@ -266,7 +266,7 @@ def _usage(value: Any) -> Usage | None:
     return Usage(
         count(value.get("prompt_tokens")),
         count(value.get("completion_tokens")),
-        float(cost) if isinstance(cost, (int, float)) else None,
+        float(cost) if isinstance(cost, (int, float)) and 0 <= cost < 1e9 else None,  # no NaN, which no log takes
     )
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,9 @@ class _Asking:
         if options.resume is not None:
             self.session, self.named, words = meant(options)
         question, talking = "", _talks(words)
-        if not talking:
+        if talking:
+            options.check_talk()
+        else:
             question = _question(words, needed=self.session is None)
             _check(question, self.session)
         loaded = self._loaded() if self.session is None else self._chosen
@@ -125,8 +127,11 @@ class _Asking:
                     return self._report(result, conversation.state.asked.question if conversation.state.asked else "")
                 tell(f"massgen: the question before is answered now:\n{result.answer}\n")
             elif not question:
+                was = (
+                    "the last question of the session is answered" if conversation.state.asked else "nothing was asked"
+                )
                 raise UsageError(
-                    "the last question of the session is answered",
+                    was,
                     where=str(conversation.folder),
                     fix='Ask the next one: massgen --continue "question"',
                 )
@@ -135,15 +140,10 @@ class _Asking:
 
     async def _talk(self, conversation: "Conversation") -> int:
         from massgen.commands.interactive import interact
-        from massgen.display import open_display
 
-        mode = self.options.mode(conversation.loaded.config.ui.display_type)
+        options = self.options
         return await interact(
-            conversation,
-            open_display=lambda folder: open_display(mode, sys.stderr, session=str(folder)),
-            why=why,
-            context=self.options.context,
-            quiet=self.options.quiet,
+            conversation, open_display=self._display, why=why, context=options.context, quiet=options.quiet
         )
 
     async def _followed(self, perform: "Callable[..., Awaitable[Result]]") -> "Result":
@@ -192,14 +192,17 @@ class _Asking:
         return loaded if options.timeout is None else timed(loaded, options.timeout)
 
     def _followers(self, stack: ExitStack, session: Path) -> "Sequence[Sink]":
+        display = stack.enter_context(self._display(session))
+        if self.options.as_json and not is_file(self.options.output):
+            self.lines = Lines(session)
+        return [*filter(None, [self.lines]), display]
+
+    def _display(self, session: Path) -> "AbstractContextManager[Sink]":
         from massgen.display import open_display
 
         self.session = session
         mode = self.options.mode(self.loaded.config.ui.display_type if self.loaded else "")
-        display = stack.enter_context(open_display(mode, sys.stderr, session=str(session)))
-        if self.options.as_json and not is_file(self.options.output):
-            self.lines = Lines(session)
-        return [*filter(None, [self.lines]), display]
+        return open_display(mode, sys.stderr, session=str(session))
 
     def _report(self, result: "Result", question: str) -> int:
         if not self.options.quiet:

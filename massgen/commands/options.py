@@ -53,6 +53,12 @@ class Options:
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
             raise UsageError(f"--timeout {self.timeout:g}: expected seconds, more than 0")
 
+    def check_talk(self) -> None:
+        """Raises `UsageError` for options that are of no use where a conversation is held on a terminal."""
+        given = {"--json": self.as_json, "--format": self.form is not None, "--output": bool(self.output)}
+        for name in (name for name, said in given.items() if said):
+            raise UsageError(f"{name} needs a question", fix='Ask it on the command line: massgen "question"')
+
     @property
     def _exclusive(self) -> dict[str, bool]:
         return {

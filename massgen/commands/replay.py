@@ -100,7 +100,7 @@ def _follows(recorded: Recorded, view: View) -> bool:
         view.fact(recorded)
         if isinstance(recorded.fact, Voted):
             _ = view.tally
-    except (KeyError, TypeError, ValueError):  # an agent, an answer or a label that there is not
+    except (LogError, LookupError, TypeError, ValueError):  # an agent, an answer or a label that there is not
         return False
     return True
 
