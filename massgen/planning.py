@@ -147,7 +147,7 @@ def moved(plan: Plan, name: str, status: Status, *, agent: str, at: float) -> Ch
             return _instead(plan, replace(task, status=status, reason="", ended=at))
         case _:
             started = replace(task, status=status, assignee=agent, started=at, ended=0.0)
-            _check_waits(plan, started, waiting(plan).get(name, ()))
+            _check_waits(plan, plan.tasks, started, waiting(plan).get(name, ()))
             return _instead(plan, started)
 
 
@@ -193,7 +193,7 @@ def _checked(plan: Plan, wanted: Sequence[PlannedTask]) -> Change:
         if task.status != "pending":
             parts = task.status == "in_progress"
             left = (other for other in waits[name] if not (parts and tasks[other].parent == name))
-            _check_waits(plan, task, _open(tasks, left))
+            _check_waits(plan, tasks, task, _open(tasks, left))
     return _difference(plan, tasks)
 
 
@@ -223,11 +223,11 @@ def _check_owner(task: PlannedTask, agent: str) -> None:
         raise PlanError(f"{task.id} {_HAS[task.status]} {task.assignee}. {remedy}")
 
 
-def _check_waits(plan: Plan, task: PlannedTask, left: Sequence[str]) -> None:
-    """Whether a task can be started, or completed, or stay so, while these are open."""
+def _check_waits(plan: Plan, tasks: Mapping[str, PlannedTask], task: PlannedTask, left: Sequence[str]) -> None:
+    """Whether a task can be started, or completed, or stay so as it is in `plan`, while of `tasks` these are open."""
     if not left:
         return
-    told = _names([f"{name} ({plan.tasks[name].status})" if name in plan.tasks else name for name in left])
+    told = _names([f"{name} ({tasks[name].status})" for name in left])
     remedy = "Complete that first; get_ready_tasks tells what can be started."
     if (before := plan.tasks.get(task.id)) and before.status == task.status:
         remedy = f'Do without that, or first call update_task_status("{task.id}", "pending").'
