@@ -51,10 +51,8 @@ def due(state: State, rules: Rules) -> list[Step]:
         return []
     if freed := _freed(state):
         return [freed]
-    if state.oldest and state.living:
-        return _summary(state)
     if state.chosen is None:
-        return _deliberation(state, rules)
+        return _summary(state) if state.oldest and state.living else _deliberation(state, rules)
     if cancelled := _cancelled(state, "solo", "answer", "decide"):
         return cancelled
     if state.presented is None:
@@ -62,13 +60,11 @@ def due(state: State, rules: Rules) -> list[Step]:
     return _conclusion(state, rules, state.chosen)
 
 
-def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan] | None:
-    """The name of the plan that `agent` works by, and the plan; None if there are none."""
-    if rules.planning == "off":
-        return None
-    name = agent if rules.planning == "agent" else ""
-    plan = state.plans.get(name, Plan())
-    return name, replace(plan, limit=rules.max_tasks_per_plan, scope=rules.planning)
+def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan]:
+    """The name of the plan that `agent` works by, and the plan."""
+    scope = "agent" if rules.planning == "off" else rules.planning
+    name = agent if scope == "agent" else ""
+    return name, replace(state.plans.get(name, Plan()), limit=rules.max_tasks_per_plan, scope=scope)
 
 
 def _freed(state: State) -> PlanChanged | None:

@@ -69,6 +69,10 @@ class Log:
         self._seq = len(self.facts)
         self._disk = _Disk(self._fd)
 
+    def now(self) -> float:
+        """The time of a fact that would be recorded now: seconds since 1970."""
+        return round(self._clock(), 3)
+
     def append(self, fact: Fact) -> Recorded:
         """Record `fact`, without its secrets. Raises `LogError` if it cannot be written, or has more than 2**26 characters;
         the log then ends before it."""
@@ -76,7 +80,7 @@ class Log:
 
     def append_all(self, facts: Sequence[Fact]) -> list[Recorded]:
         """Record `facts` as `append` does; whatever happens, the log has all of them or none."""
-        at, last = round(self._clock(), 3), self._seq + len(facts)
+        at, last = self.now(), self._seq + len(facts)
         self._check_disk()
         lines: list[str] = []
         made: list[Recorded] = []

@@ -1,12 +1,14 @@
 """The shell around the rules: asks whoever is due, records what they say, and knows the time."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
+from massgen import planning_tools
 from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Agent, Turn
 from massgen.coordination import (
@@ -18,6 +20,7 @@ from massgen.coordination import (
     interrupted,
     may_answer,
     patient,
+    plan_of,
     refusal,
     updated_ballot,
 )
@@ -30,6 +33,7 @@ from massgen.events import (
     Fact,
     Failure,
     Informed,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
@@ -44,10 +48,11 @@ from massgen.events import (
     VotingOpened,
 )
 from massgen.log import Log, Sink
-from massgen.messages import Chunk, Message
+from massgen.messages import Chunk, Message, ToolCall
 from massgen.resuming import Memory, memories, remember, standing
 from massgen.state import Seat, State, apply, saw_all
-from massgen.turns import shown
+from massgen.toolbox import Returned
+from massgen.turns import shown, tasks_of
 
 MAX_CAUSE = 2000
 """Characters of an error that are recorded: some carry the whole reply."""
@@ -202,6 +207,8 @@ class Orchestrator:
             show=partial(self._show, agent),
             news=lambda: self._news(agent, seq) if memory.over else memory.news(),
             refusal=partial(self._refusal, agent),
+            plan=None if self.rules.planning == "off" else partial(self._plan, agent, seq),
+            tasks=lambda: tasks_of(self.state, self.rules, agent),
             said=lambda: memory.next(Message),
             used=lambda: memory.comes(ToolCalled),
             returned=lambda: memory.next(ToolReturned),
@@ -212,6 +219,17 @@ class Orchestrator:
         self.record(
             *(fact for fact in facts if not (isinstance(fact, ToolCalled | Reprompted) and memory.next(type(fact))))
         )
+
+    def _plan(self, agent: str, seq: int, call: ToolCall) -> tuple[PlanChanged | None, Returned]:
+        name, plan = plan_of(self.state, self.rules, agent)
+        try:
+            arguments = json.loads(call.arguments or "{}")
+        except (ValueError, RecursionError):
+            arguments = call.arguments  # which is no object, and is told so
+        outcome = planning_tools.call(plan, call.name, arguments, agent=agent, at=self.log.now())
+        returned = Returned(json.dumps(outcome.result, ensure_ascii=False), outcome.is_error)
+        change = outcome.change
+        return change and PlanChanged(agent, seq, name, change.tasks, change.deleted, change.order), returned
 
     def _refusal(self, agent: str, act: Act) -> str | None:
         return refusal(self.state, self.rules, agent, act)

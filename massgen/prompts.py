@@ -59,7 +59,20 @@ TOOLS_BEFORE = (
     "Use your tools to find out and to check. Those that change things outside your own workspace are not open yet: say "
     "what is to be done with them; the agent that wins does it."
 )
-TOOLS_AT_LAST = "What the task asks to be done with your tools, do it now, once; then write the final answer, with what came of it."
+PLAN = (
+    "Work of more than one step goes by a plan, which outlives this turn: make it with create_task_plan, take a task with "
+    "update_task_status in_progress before you do it, and set it completed when it is done.\n<plan>\n{tasks}\n</plan>"
+)
+PLAN_EMPTY = "(There is no plan yet.)"
+PLAN_PROGRESS = "{done} of {count} tasks are completed."
+PLAN_MINE = "You are doing {task}"
+PLAN_NEXT = "Ready: {tasks}"
+OPEN_TASK = (
+    "Your task is still in progress: {tasks}. Set it completed, or pending if it is not done; then end your turn again."
+)
+TOOLS_AT_LAST = (
+    "What the task asks to be done with your tools, do it now, once; then write the final answer, with what came of it."
+)
 NOT_APPROVED = "Not done: this cannot be undone, and nobody has approved it. Go on without it, and say so."
 CUT_OFF = "This was interrupted: it may have been done, or not. It was not done again. Find out before you repeat it."
 NOT_NOW = "{name} was not accepted: make this call alone, once you have the results of the others."

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
-from massgen.agents import Task, Turn
+from massgen.agents import Task, Tasks, Turn
+from massgen.coordination import Rules, plan_of
 from massgen.events import Ballot, Purpose
+from massgen.planning import ready
 from massgen.state import Seat, State
 
 
@@ -48,3 +50,17 @@ def _votes(state: State, ballot: Ballot) -> Mapping[str, tuple[str, ...]]:
     """Label -> the reasons of its counted votes."""
     voters = [seat for seat in state.seats.values() if seat.vote is not None]
     return {label: tuple(seat.reason for seat in voters if seat.vote in entry) for label, entry in ballot.items()}
+
+
+def tasks_of(state: State, rules: Rules, agent: str) -> Tasks:
+    """Where the plan that `agent` works by stands."""
+    if rules.planning == "off":
+        return Tasks()
+    plan = plan_of(state, rules, agent)[1]
+    every = plan.tasks.values()
+    return Tasks(
+        mine=[task for task in every if task.status == "in_progress" and task.assignee == agent],
+        next=ready(plan, agent),
+        done=sum(task.status == "completed" for task in every),
+        count=len(every),
+    )

@@ -1,13 +1,15 @@
 """An agent takes turns: it is shown the question and some answers, and ends in exactly one act."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
-from massgen.events import Fact, Purpose, ToolReturned
-from massgen.messages import Chunk, Media, Message
+from massgen.events import Fact, PlanChanged, Purpose, ToolReturned
+from massgen.messages import Chunk, Media, Message, ToolCall
+from massgen.planning import PlannedTask
 from massgen.state import Exchange
+from massgen.toolbox import Returned
 
 __all__ = ["Act", "Agent", "Final", "NewAnswer", "Task", "Turn", "Verdict", "Vote"]
 
@@ -28,6 +30,19 @@ class Task:
     """What was said before that, in short."""
     room: int = 0
     """Characters that the conversation and its summary may have; 0: any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """A plan as one agent works by it."""
+
+    mine: Sequence[PlannedTask] = ()
+    """What it is doing."""
+    next: Sequence[PlannedTask] = ()
+    """What it could start, most important first."""
+    done: int = 0
+    count: int = 0
+    """Of tasks in the plan."""
 
 
 class Record(Protocol):
@@ -64,6 +79,10 @@ class Turn:
     """Whether the tools that are to be used next were, or were to be, before the turn was taken up."""
     returned: Callable[[], ToolReturned | None] = lambda: None
     """What the next of them returned then, if it did."""
+    plan: Callable[[ToolCall], tuple[PlanChanged | None, Returned]] | None = None
+    """Does what a tool call asks to be done with the agent's plan, if it has one: what is to be recorded, and the result."""
+    tasks: Callable[[], Tasks] = Tasks
+    """Where that plan stands."""
     votes: Mapping[str, tuple[str, ...]] | None = None
     """For `present`: label -> the reasons of those who voted for it. The first label of `answers` won."""
     draft: str = ""

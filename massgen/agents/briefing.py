@@ -23,7 +23,7 @@ def opening(turn: Turn, own: str, sensitivity: str, tools: str = "") -> list[Mes
 
 
 def _summary(task: Task) -> str:
-    summary = _cut(task.summary, task.room // 2 or MAX_TEXT)  # it may have been made for models that take more
+    summary = shortened(task.summary, task.room // 2 or MAX_TEXT)  # it may have been made for models that take more
     return f"\n\n{prompts.SUMMARY.format(summary=summary)}" if summary else ""
 
 

@@ -41,10 +41,8 @@ class LoopAgent:
     tools: Tools = field(default_factory=Tools)
 
     async def turn(self, turn: Turn) -> Act:
-        open_tools = await self.tools.open_to(turn.purpose)
-        messages = briefing.opening(
-            turn, self.system_message, self.sensitivity, self.tools.told(turn.purpose, open_tools)
-        )
+        open_tools = await self.tools.open_to(turn)
+        messages = briefing.opening(turn, self.system_message, self.sensitivity, self.tools.told(turn, open_tools))
         labels, rounds, why = [*turn.answers], 0, ""
         for attempt in range(PROMPTS_A_TURN):
             while True:
@@ -85,6 +83,8 @@ def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) ->
         raise _Refused(prompts.TURNS_TO_THE_USER)
     if why := turn.refusal(act):
         raise _Refused(why)
+    if first and (mine := turn.tasks().mine):
+        raise _Refused(prompts.OPEN_TASK.format(tasks=", ".join(task.id for task in mine)))
     return act
 
 

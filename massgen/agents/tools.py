@@ -7,14 +7,25 @@ from time import monotonic
 from typing import TypeAlias
 
 from massgen import prompts
-from massgen.agents import Turn
+from massgen.agents import Tasks, Turn
 from massgen.agents.shortening import shortened
-from massgen.events import Purpose, ToolCalled, ToolReturned
+from massgen.backends import Tool
+from massgen.events import PlanChanged, ToolCalled, ToolReturned
 from massgen.messages import Message, ToolCall, parse_arguments, tool_result
+from massgen.planning import PlannedTask
+from massgen.planning_tools import TOOLS
 from massgen.toolbox import Offered, Returned, Toolbox
 
 MAX_SHOWN = 30_000
 """Characters of a result that a model is shown: some 8,000 tokens. The whole of it is in the log."""
+
+MAX_NEXT = 5
+"""Tasks that could be started, of which an agent is told at the beginning of its turn."""
+MAX_TASK = 300
+"""Characters of such a task."""
+
+_PLAN = tuple(Offered(Tool(each.name, each.description, each.parameters)) for each in TOOLS)
+_PLANNING = frozenset(each.tool.name for each in _PLAN)
 
 Approve: TypeAlias = Callable[[str, ToolCall], Awaitable[str]]
 """Asks whether an agent may make a call that cannot be undone: why not, or nothing if it may."""
@@ -32,20 +43,24 @@ class Tools:
     box: Toolbox | None = None
     approve: Approve = field(default=nobody)
 
-    async def open_to(self, purpose: Purpose) -> dict[str, Offered]:
-        """Those that may be used in a turn of `purpose`, by name: who gives the final answer has them all; before that,
-        what changes things outside the agent's own workspace is not open, for the team has decided nothing yet."""
-        if self.box is None or purpose == "summarise":
+    async def open_to(self, turn: Turn) -> dict[str, Offered]:
+        """Those that may be used in `turn`, by name: who gives the final answer has them all; before that, what changes
+        things outside the agent's own workspace is not open, for the team has decided nothing yet."""
+        if turn.purpose == "summarise":
             return {}
-        final = purpose in ("solo", "present")
-        offered = await self.box.offered()
-        return {each.tool.name: each for each in offered if final or each.access == "read" or each.own}
+        final = turn.purpose in ("solo", "present")
+        offered = await self.box.offered() if self.box else ()
+        plan = _PLAN if turn.plan and turn.purpose != "evaluate" else ()
+        return {each.tool.name: each for each in (*plan, *offered) if final or each.access == "read" or each.own}
 
-    def told(self, purpose: Purpose, offered: Mapping[str, Offered]) -> str:
+    def told(self, turn: Turn, offered: Mapping[str, Offered]) -> str:
         """What the model has to know of them beside what they are."""
-        if purpose in ("solo", "present"):
-            return prompts.TOOLS_AT_LAST if any(each.access != "read" for each in offered.values()) else ""
-        return prompts.TOOLS_BEFORE if offered else ""
+        planned = any(each in offered for each in _PLANNING)
+        plan = [prompts.PLAN.format(tasks=_tasks(turn.tasks()))] if planned else []
+        others = [each for name, each in offered.items() if name not in _PLANNING]
+        if turn.purpose not in ("solo", "present"):
+            return "\n\n".join([*([prompts.TOOLS_BEFORE] if others else []), *plan])
+        return "\n\n".join([*([prompts.TOOLS_AT_LAST] if any(each.access != "read" for each in others) else []), *plan])
 
     async def use(self, turn: Turn, calls: Sequence[ToolCall], offered: Mapping[str, Offered]) -> list[Message]:
         """Make those of `calls` whose tools are `offered`; the results, for the model. None is made twice: what came of it
@@ -57,19 +72,24 @@ class Tools:
         while len(results) < len(made) and (known := turn.returned()):
             results.append(known)
         work = (self._outcome(turn, call, offered[call.name], cut_off) for call in made[len(results) :])
-        if all(offered[call.name].access == "read" for call in made):
+        if all(offered[call.name].access == "read" and call.name not in _PLANNING for call in made):
             async with asyncio.TaskGroup() as group:
-                results += [_recorded(turn, await task) for task in [group.create_task(each) for each in work]]
+                results += [_recorded(turn, *await task) for task in [group.create_task(each) for each in work]]
         else:
-            results += [_recorded(turn, await each) for each in work]
+            results += [_recorded(turn, *await each) for each in work]
         told = dict(zip(made, results, strict=True))
         return [_message(call, told.get(call)) for call in calls]
 
-    async def _outcome(self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool) -> ToolReturned:
-        began = monotonic()
-        returned = await self._returned(turn, call, offered, cut_off)
+    async def _outcome(
+        self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool
+    ) -> tuple[ToolReturned, PlanChanged | None]:
+        began, change = monotonic(), None
+        if turn.plan and call.name in _PLANNING:  # it is recorded with what it changed: there is nothing to cut off
+            change, returned = turn.plan(call)
+        else:
+            returned = await self._returned(turn, call, offered, cut_off)
         seconds = round(monotonic() - began, 3)
-        return ToolReturned(turn.agent, turn.seq, call.id, returned.content, returned.is_error, seconds)
+        return ToolReturned(turn.agent, turn.seq, call.id, returned.content, returned.is_error, seconds), change
 
     async def _returned(self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool) -> Returned:
         if cut_off and offered.access != "read":
@@ -83,9 +103,23 @@ class Tools:
         return await self.box.call(call.name, arguments) if self.box else Returned(prompts.CUT_OFF, is_error=True)
 
 
-def _recorded(turn: Turn, result: ToolReturned) -> ToolReturned:
-    turn.record(result)
+def _recorded(turn: Turn, result: ToolReturned, change: PlanChanged | None) -> ToolReturned:
+    turn.record(*filter(None, [change, result]))
     return result
+
+
+def _tasks(tasks: Tasks) -> str:
+    """Where the plan stands, in lines."""
+    if not tasks.count:
+        return prompts.PLAN_EMPTY
+    mine = [prompts.PLAN_MINE.format(task=_task(each)) for each in tasks.mine]
+    ready = [prompts.PLAN_NEXT.format(tasks="; ".join(map(_task, tasks.next[:MAX_NEXT])))] if tasks.next else []
+    return "\n".join([prompts.PLAN_PROGRESS.format(done=tasks.done, count=tasks.count), *mine, *ready])
+
+
+def _task(task: PlannedTask) -> str:
+    why = f" ({task.reason})" if task.reason else ""
+    return f"{task.id}: {shortened(task.description, MAX_TASK)}{shortened(why, MAX_TASK)}"
 
 
 def _message(call: ToolCall, result: ToolReturned | None) -> Message:
