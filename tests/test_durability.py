@@ -19,14 +19,12 @@ from massgen.errors import Exit
 from massgen.events import Stopped
 from massgen.log import Log, read
 from massgen.verifying import verify
-from tests.command import write_config
 from tests.providers import Simulator
 from tests.stage import Actor, Cue, Stage, actors, agents
 from tests.test_truths import folder
-from tests.troupe import MODELS, MOST, Troupe, recorded
+from tests.troupe import MODELS, MOST, Troupe, recorded, write_team
 from tests.warm import Order, Warm, warm
 
-SECTION = {"coordination": {"max_orchestration_restarts": 1}}
 KILLS = 20
 """In each of the tests that end the command at random."""
 WHOLE = 15_000
@@ -82,9 +80,8 @@ class Story:
 
     async def live(self, *arguments: str, fatal: int = 0, delay: float = 0.0, **how: Any) -> int:
         """One life of the command; how it ended."""
-        self.troupe.born(fatal=fatal, delay=delay)
-        home = {"MASSGEN_HOME": str(self.folder)}
-        self.troupe.pid = self.command.begin(Order(str(self.folder), arguments, home, **how))
+        environment = {**self.troupe.born(fatal=fatal, delay=delay), "MASSGEN_HOME": str(self.folder)}
+        self.troupe.pid = self.command.begin(Order(str(self.folder), arguments, environment, **how))
         await asyncio.to_thread(self.command.wait)
         self.troupe.born()
         code = self.command.reap()
@@ -146,13 +143,15 @@ class Story:
             "a reply was recorded twice, or more than a run can take"
         )
         assert len(served) - len(kept) <= len(MODELS) * self.kills, "more was asked than was needed and was under way"
-        last = {each.asked: number for number, each in enumerate(served)}
+        order = sorted(range(len(served)), key=lambda number: (served[number].life, number))
+        last = {served[number].asked: number for number in order}
         again = [served[number] for number in kept if last[served[number].asked] != number]
         assert not again, "what was asked again had been answered"
-        for number in {*range(len(served))} - {*kept}:
-            asked = served[number]
-            after = next(each for each in served[number + 1 :] if each.model == asked.model)
-            assert after.messages[: len(asked.messages)] == asked.messages, "the turn was not taken up where it stopped"
+        for place, number in enumerate(order):
+            if number not in kept:
+                asked = served[number]
+                after = next(served[each] for each in order[place + 1 :] if served[each].model == asked.model)
+                assert after.messages[: len(asked.messages)] == asked.messages, "it did not go on where it had stopped"
 
 
 def _whole(log: Path) -> str:
@@ -181,7 +180,7 @@ async def story(command: Warm, folder: Path, dice: random.Random, questions: int
     folder.mkdir()
     troupe = Troupe(dice)
     async with Simulator(troupe) as simulator:
-        write_config(folder / "team.yaml", simulator.base_url, orchestrator=SECTION)
+        write_team(folder / "team.yaml", simulator.base_url)
         yield Story(command, troupe, folder, dice, questions)
 
 
@@ -274,12 +273,12 @@ async def test_two_at_once_go_on_with_a_session_once(command: Warm, tmp_path: Pa
         arguments = ("--quiet", "--continue", str(told.session))
         told.troupe.gate = asyncio.Event()
         with warm() as other:
-            home = {"MASSGEN_HOME": str(told.folder)}
-            told.troupe.born()
-            other.begin(Order(str(told.folder), arguments, home))
+            environment = {**told.troupe.born(), "MASSGEN_HOME": str(told.folder)}
+            other.begin(Order(str(told.folder), arguments, environment))
             await told.troupe.asked.wait()
             assert await told.live(*arguments) == Exit.USAGE
             assert "another process is writing this session" in told.err
+            assert told.troupe.life - 1 not in {each.life for each in told.troupe.served}
             told.troupe.gate.set()
             await asyncio.to_thread(other.wait)
             assert other.reap() == Exit.ANSWER

@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tests.providers import Call, Reply, call, say
@@ -20,6 +21,8 @@ MODELS = ("m1", "m2", "m3")
 MOST = 25
 """Replies that a run may take: two attempts; in each, three answers, a revision that voids two votes, five votes, two of them
 after a vote for nobody, a presentation; and one check of it."""
+KEY = "life"
+"""What the key of a request begins with; the number of the life follows."""
 _REPLY = re.compile(r"\(reply (\d+)\)")
 _ANSWER = re.compile(r"<(agent\d+)>\n(.*)\n</agent\d+>")
 
@@ -56,12 +59,15 @@ class Troupe:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at a request that waits for the gate."""
 
-    def born(self, *, fatal: int = 0, delay: float = 0.0) -> None:
+    def born(self, *, fatal: int = 0, delay: float = 0.0) -> dict[str, str]:
+        """A life begins, with these variables in its environment."""
         self.life, self.fatal, self.delay = self.life + 1, fatal, delay
+        return {"LIFE": f"{KEY}{self.life}"}
 
     def __call__(self, asked: Call) -> Reply:
-        self.served.append(Served(self.life, asked.model, asked.messages, json.dumps(asked.tools)))
-        if self.fatal == sum(each.life == self.life for each in self.served):
+        life = int(asked.key.removeprefix(KEY))  # what a process has sent may come when it has ended
+        self.served.append(Served(life, asked.model, asked.messages, json.dumps(asked.tools)))
+        if life == self.life and self.fatal == sum(each.life == life for each in self.served):
             if self.delay:
                 asyncio.get_running_loop().call_later(self.delay, self._kill, self.life)
             else:
@@ -80,6 +86,14 @@ class Troupe:
         """The requests of that life whose replies `log` does not hold, by number."""
         kept = recorded(log)
         return {n: each for n, each in enumerate(self.served) if each.life == life and n not in kept}
+
+
+def write_team(path: Path, base_url: str) -> None:
+    """A configuration for the troupe, whose key tells the life of the command."""
+    backend = {"type": "chatcompletion", "base_url": base_url, "api_key": "${LIFE}"}
+    agents = [{"id": model, "backend": {**backend, "model": model}} for model in MODELS]
+    section = {"coordination": {"max_orchestration_restarts": 1}}
+    path.write_text(json.dumps({"agents": agents, "orchestrator": section}))
 
 
 def recorded(log: str) -> list[int]:
