@@ -143,6 +143,18 @@ async def test_a_server_that_keeps_dying_is_given_up_after_five_restarts() -> No
     )
 
 
+async def test_a_server_that_ran_for_long_has_its_restarts_forgiven() -> None:
+    now, pauses = [0.0], list[int]()
+    async with Servers(pause=lambda restart: pauses.append(restart) or 0, clock=lambda: now[0]) as servers:
+        tools = agent_toolbox(servers, {"raw": raw()})
+        for _ in range(8):
+            now[0] += 601
+            assert not (await tools.call("mcp__raw__pid", {})).is_error if await tools.offered() else False
+            now[0] += 601
+            assert (await tools.call("mcp__raw__dies", {})).content.endswith("when it is next used")
+    assert pauses == []
+
+
 async def test_a_call_that_is_only_slow_is_given_up_and_its_server_stays() -> None:
     async with box(raw(tool_timeouts={"sl*": 0.2})) as tools:
         await tools.offered()

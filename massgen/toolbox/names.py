@@ -20,7 +20,8 @@ def unlike(wanted: str, identity: str, taken: Collection[str] = ()) -> str:
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", wanted)
     if plain == wanted and len(plain) <= MAX_NAME and plain not in taken:
         return plain
-    return f"{plain[: MAX_NAME - _HASH - 1]}_{hashlib.sha256(identity.encode()).hexdigest()[:_HASH]}"
+    name = f"{plain[: MAX_NAME - _HASH - 1]}_{hashlib.sha256(identity.encode()).hexdigest()[:_HASH]}"
+    return unlike(wanted, f"{identity}\n", taken) if name in taken else name
 
 
 def fits(patterns: Iterable[str], *names: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import importlib
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from massgen.toolbox.client import Connection
 
 MAX_RESTARTS = 5
+FORGIVEN_SECONDS = 600.0
+"""A server that ran for so long may be restarted as often again."""
 
 
 def pause(restart: int) -> float:
@@ -43,16 +46,22 @@ class Unusable(Exception):
 
 
 class Server:
-    """The server that `settings` describe, called `name` in errors. `pause`: as above."""
+    """The server that `settings` describe, called `name` in errors. `pause`: as above; `clock`: in seconds."""
 
     def __init__(
-        self, name: str, settings: McpServer, keeper: Keeper, *, pause: Callable[[int], float] = pause
+        self,
+        name: str,
+        settings: McpServer,
+        keeper: Keeper,
+        *,
+        pause: Callable[[int], float] = pause,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.settings = name, settings
-        self._keeper, self._pause = keeper, pause
+        self._keeper, self._pause, self._clock = keeper, pause, clock
         self._connection: Connection | None = None
         self._starting: asyncio.Task[Connection] | None = None
-        self._starts = 0
+        self._starts, self._began = 0, 0.0
         self._closed = False
 
     async def tools(self) -> "tuple[Sequence[Tool], Sequence[str]]":
@@ -89,6 +98,8 @@ class Server:
         if self._connection and not self._connection.lost:
             return self._connection
         if self._starting is None:
+            if self._began and self._clock() - self._began > FORGIVEN_SECONDS:
+                self._starts = 0
             if self._closed or self._starts > MAX_RESTARTS:
                 raise Unusable(self._gone())
             self._starting = asyncio.create_task(self._start(), name=f"start-{self.name}")
@@ -121,7 +132,9 @@ class Server:
             await self._connection.close()
         if self._starts:
             await asyncio.sleep(max(0.0, self._pause(self._starts)))
-        self._starts += 1
+        self._starts, self._began = self._starts + 1, 0.0
         connection: Connection = client.Connection(self.settings, self._keeper)
         self._connection = connection
-        return await connection.opened()
+        await connection.opened()
+        self._began = self._clock()
+        return connection

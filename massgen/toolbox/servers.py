@@ -1,6 +1,7 @@
 """The MCP servers of a team: each started once, at its first use, for all agents that configure it alike."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from massgen.config_tools import McpServer
@@ -15,9 +16,13 @@ class Servers:
     may be a server's own: redact them."""
 
     def __init__(
-        self, noted: Callable[[str], None] = lambda note: None, *, pause: Callable[[int], float] = pause
+        self,
+        noted: Callable[[str], None] = lambda note: None,
+        *,
+        pause: Callable[[int], float] = pause,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._noted, self._pause = noted, pause
+        self._noted, self._pause, self._clock = noted, pause, clock
         self._told = set[str]()
         self._servers = list[Server]()
         self._keeper = Keeper()
@@ -37,7 +42,7 @@ class Servers:
         for each in self._servers:
             if each.name == name and each.settings.same_server(settings):
                 return each
-        self._servers.append(Server(name, settings, self._keeper, pause=self._pause))
+        self._servers.append(Server(name, settings, self._keeper, pause=self._pause, clock=self._clock))
         return self._servers[-1]
 
     def note(self, what: str) -> None:

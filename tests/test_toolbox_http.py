@@ -1,0 +1,205 @@
+"""MCP servers at an address: one of mcp's own that wants a header, and some that misbehave."""
+
+import asyncio
+import gzip
+import json
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from aiohttp import web
+from mcp.server import MCPServer
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from massgen.config_tools import McpServer
+from massgen.toolbox import Returned
+from massgen.toolbox.agent import agent_toolbox
+from massgen.toolbox.servers import Servers
+
+ANY: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+def wants_key(app: ASGIApp, key: str) -> ASGIApp:
+    """`app`, for those who send `key` alone."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope.get("headers", ())).get(b"x-key", b"").decode()
+        if scope["type"] == "http" and given != key:
+            await PlainTextResponse("who are you?", 401)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guarded
+
+
+@asynccontextmanager
+async def mcps_own(key: str, port: int = 0) -> AsyncGenerator[int]:
+    """A server with mcp's own side of the protocol, on loopback; its port."""
+    server = MCPServer("adder")
+
+    @server.tool()
+    def add(a: int, b: int) -> int:  # pyright: ignore[reportUnusedFunction]
+        """Adds two numbers."""
+        return a + b
+
+    listener = socket.create_server(("127.0.0.1", port))
+    app = wants_key(server.streamable_http_app(), key)
+    running = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+    task = asyncio.create_task(running.serve([listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        running.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def by_hand(handle: Callable[[dict[str, Any]], Awaitable[web.Response]]) -> AsyncGenerator[str]:
+    """A server of which `handle` answers every call of a tool; its address."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        message: dict[str, Any] = await request.json() if request.method == "POST" else {}
+        match str(message.get("method")):
+            case "initialize":
+                info = {"name": "by hand", "version": "1"}
+                result: dict[str, Any] = {
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": {"tools": {}},
+                    "serverInfo": info,
+                }
+            case "tools/list":
+                result = {"tools": [{"name": "use", "inputSchema": ANY}, {"name": "broken", "inputSchema": 1}]}
+            case "tools/call":
+                return await handle(message)
+            case "notifications/initialized":
+                return web.Response(status=202)
+            case _:
+                return web.Response(status=405)
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    app = web.Application()
+    app.router.add_route("*", "/mcp", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+    finally:
+        await runner.cleanup()
+
+
+async def used(url: str, notes: list[str], times: int = 1, **settings: Any) -> list[Returned]:
+    """What calls of the server's one tool return."""
+    async with Servers(notes.append, pause=lambda restart: 0) as servers:
+        tools = agent_toolbox(servers, {"web": McpServer(url=url, **settings)})
+        (offered,) = [each.tool.name for each in await tools.offered()]
+        return [await tools.call(offered, {}) for _ in range(times)]
+
+
+async def test_a_server_that_wants_a_header_gets_it_and_its_tools_are_used() -> None:
+    async with mcps_own("open sesame") as port, Servers() as servers:
+        server = McpServer.model_validate(
+            {"type": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "open sesame"}}
+        )
+        tools = agent_toolbox(servers, {"adder": server})
+        (offered,) = await tools.offered()
+        assert (offered.tool.name, offered.tool.description) == ("mcp__adder__add", "Adds two numbers.")
+        assert (await tools.call("mcp__adder__add", {"a": 2, "b": 3})).content == "5"
+        assert (await tools.call("mcp__adder__add", {"a": "two"})).is_error
+
+
+async def test_without_the_header_the_error_names_the_status_and_no_secret() -> None:
+    notes: list[str] = []
+    async with mcps_own("open sesame") as port, Servers(notes.append) as servers:
+        server = McpServer.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "wrong-key"}})
+        assert await agent_toolbox(servers, {"adder": server}).offered() == []
+    assert "HTTP 401 Unauthorized" in notes[0]
+    assert "wrong-key" not in notes[0]
+
+
+async def test_nobody_at_the_address_is_told_and_a_server_that_comes_back_is_used_again() -> None:
+    notes: list[str] = []
+    async with Servers(notes.append, pause=lambda restart: 0) as servers:
+        async with mcps_own("k") as port:
+            server = McpServer.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "k"}})
+            tools = agent_toolbox(servers, {"adder": server})
+            await tools.offered()
+        gone = await tools.call("mcp__adder__add", {"a": 1, "b": 1})
+        assert gone.is_error
+        assert "the server 'adder' was lost during the call" in gone.content
+        assert await agent_toolbox(servers, {"adder": server}).offered() == []
+        assert "cannot be started: All connection attempts failed" in notes[0]
+        async with mcps_own("k", port):
+            assert (await tools.call("mcp__adder__add", {"a": 1, "b": 1})).content == "2"
+
+
+async def test_a_tool_with_a_broken_schema_costs_no_other_its_place() -> None:
+    async def fine(message: dict[str, Any]) -> web.Response:
+        return web.json_response(
+            {"jsonrpc": "2.0", "id": message["id"], "result": {"content": [{"type": "text", "text": "ok"}]}}
+        )
+
+    notes: list[str] = []
+    async with by_hand(fine) as url:
+        assert await used(url, notes) == [Returned("ok")]
+    assert notes == ["the server 'web': the tool 'broken' is left out: its inputSchema is no object"]
+
+
+async def test_an_error_of_http_costs_one_call_and_says_which_it_was() -> None:
+    async def failing(message: dict[str, Any]) -> web.Response:
+        return web.Response(status=503)
+
+    async with by_hand(failing) as url:
+        first, second = await used(url, [], times=2)
+    assert (
+        first == second == Returned("Server returned an error response (HTTP 503 Service Unavailable)", is_error=True)
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_flood_is_not_taken_in_packed_or_plain(packed: bool) -> None:
+    async def flooding(message: dict[str, Any]) -> web.Response:
+        part = {"type": "text", "text": "x" * 40_000_000}
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"content": [part]}}).encode()
+        how = {"content-encoding": "gzip"} if packed else {}
+        return web.Response(
+            body=gzip.compress(body, 1) if packed else body, content_type="application/json", headers=how
+        )
+
+    async with by_hand(flooding) as url:
+        (flood,) = await used(url, [])
+    assert flood.is_error
+    assert ("it was larger than 16 MB" in flood.content) is not packed
+    assert len(flood.content) < 2_500
+
+
+async def test_events_and_other_kinds_of_replies_are_bounded_and_told() -> None:
+    replies = iter(["text/event-stream", "text/event-stream", "text/html"])
+    sizes = iter([40_000_000, 10, 10])
+
+    async def odd(message: dict[str, Any]) -> web.Response:
+        part = {"type": "text", "text": "x" * next(sizes)}
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"content": [part]}})
+        return web.Response(text=f"event: message\ndata: {body}\n\n", content_type=next(replies))
+
+    async with by_hand(odd) as url:
+        flood, fine, page = await used(url, [], times=3)
+    assert flood.is_error
+    assert "SSE stream failed" in flood.content
+    assert fine == Returned("x" * 10)
+    assert "Unexpected content type: text/html" in page.content
+
+
+async def test_a_call_that_takes_too_long_is_given_up_and_the_server_stays() -> None:
+    async def never(message: dict[str, Any]) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with by_hand(never) as url:
+        (late,) = await used(url, [], timeout=0.2)
+    assert late == Returned("no result within 0.2 s; the call was given up", is_error=True)
