@@ -162,7 +162,9 @@ class Conversation:
 
     async def _perform(self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink]) -> Result:
         config = self.loaded.config
-        run = self._run or Orchestrator(self.team.agents, log, rules(config.orchestrator), times(config))
+        run = self._run or Orchestrator(
+            self.team.agents, log, rules(config.orchestrator), times(config), dice=self.team.dice
+        )
         self._run, run.sinks, run.notes = run, [*sinks], []
         if sinks and isinstance(asked, Resumed):
             run.catch_up(last_run(read(log.path)))
