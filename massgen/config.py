@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from massgen import builtins
+from massgen.config_tools import Access, Classes, Functions, McpServer, McpServers, Names, Section, server_conflicts
 from massgen.limit_rules import OrPath, entries, limit_conflicts
+from massgen.planning import MOST_TASKS
 from massgen.prompts import ROLES
 
 BackendType: TypeAlias = Literal[
@@ -28,12 +30,6 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Limit: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
-class Section(BaseModel):
-    """A mapping of the file: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class ReasoningConfig(Section):
     """How much a reasoning model thinks first."""
 
@@ -50,7 +46,18 @@ class TextConfig(Section):
     """How much the model writes."""
 
 
-class BackendConfig(Section):
+class ToolUser(Section):
+    """What may stand in an agent, or in its `backend`, as the public MassGen has it."""
+
+    mcp_servers: McpServers = Field(default_factory=dict[str, McpServer])
+    """Servers of tools, by name: those of this agent alone. One of the team's of that name is not this agent's."""
+    allowed_tools: Names | None = None
+    """The only tools it is offered, by the name that models see (`mcp__SERVER__TOOL`), or by pattern. `null`: all."""
+    exclude_tools: Names = Field(default_factory=list[str])
+    """Tools it is not offered, in the same words. They outweigh `allowed_tools`."""
+
+
+class BackendConfig(ToolUser):
     """The model an agent thinks with."""
 
     type: BackendType
@@ -95,7 +102,7 @@ class BackendConfig(Section):
     """A reply that is silent for so long is broken off and asked for again."""
 
 
-class AgentConfig(Section):
+class AgentConfig(ToolUser):
     """A member of the team."""
 
     id: str = Field(default="", max_length=40, pattern=r"^[A-Za-z0-9_.-]*$")
@@ -106,6 +113,8 @@ class AgentConfig(Section):
     """A preset of instructions: one of massgen's roles, or of the section `roles`."""
     system_message: str = ""
     """Its own instructions, after its role's and before massgen's."""
+    tools: Functions = Field(default_factory=list[str])
+    """Python functions that it may use, each as `module:function`. They run within massgen."""
     enable_rate_limit: bool | None = None
     """Whether its calls wait for their provider's limits. `null`: as the whole team's."""
 
@@ -156,6 +165,12 @@ class CoordinationConfig(Section):
 
     max_orchestration_restarts: Annotated[int, Field(ge=0, le=10)] = 0
     """How often the winner, checking the final answer, may send the team back to work with feedback."""
+    enable_agent_task_planning: bool = False
+    """Whether agents keep plans of tasks, by eight tools."""
+    plan_scope: Literal["agent", "team"] = "agent"
+    """Whether each agent has a plan of its own, or all work by one, whose tasks they divide among them."""
+    max_tasks_per_plan: Annotated[int, Field(ge=1, le=MOST_TASKS)] = MOST_TASKS
+    """Tasks that a plan may have."""
 
 
 class OrchestratorConfig(Section):
@@ -208,6 +223,14 @@ class Config(Section):
     """How it decides."""
     timeout_settings: TimeoutSettings = Field(default_factory=TimeoutSettings)
     """When to stop waiting."""
+    mcp_servers: McpServers = Field(default_factory=dict[str, McpServer])
+    """Servers of tools, by name, for the whole team: each is started once, when it is first needed."""
+    tools: Functions = Field(default_factory=list[str])
+    """Python functions that all agents may use, each as `module:function`. They run within massgen."""
+    tool_access: Classes = Field(default_factory=dict[str, Access])
+    """What tools do, whatever else is said of them: `read`, `write` or `irreversible`, by the name that models see, or by pattern. Before the vote agents may only read; what cannot be undone waits for the winner and for your yes."""
+    tool_approval: Literal["ask", "always", "never"] = "ask"
+    """Whether the winner may do what cannot be undone: you are asked on a terminal (elsewhere that is a no), or it may, or not."""
     roles: Annotated[dict[str, str], Field(max_length=MAX_ROLES)] = Field(default_factory=dict[str, str])
     """Own roles: a name, and the instructions it stands for. One of massgen's names replaces that preset."""
     ui: UiConfig = Field(default_factory=UiConfig)
@@ -233,12 +256,14 @@ class Config(Section):
 def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
     """What each value alone does not show. `data` may be of any shape."""
     yield from ((("rate_limits", *path), why) for path, why in limit_conflicts(entries(data).get("rate_limits")))
+    yield from ((("mcp_servers", *path), why) for path, why in server_conflicts(entries(data).get("mcp_servers")))
     match data:
         case {"agents": [*every]}:
             agents = every[:MAX_AGENTS]
             yield from _same_names(agents)
             yield from _unknown_roles(data, agents)
             for place, agent in enumerate(agents):
+                yield from _server_conflicts(place, agent)
                 match agent:
                     case {"backend": {"type": str(kind)} as backend} if kind in get_args(BackendType):
                         yield from ((("agents", place, "backend", *path), why) for path, why in _gaps(kind, backend))
@@ -246,6 +271,13 @@ def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
                         pass
         case _:
             pass
+
+
+def _server_conflicts(place: int, agent: Any) -> Iterator[tuple[Where, str]]:
+    backend = entries(agent).get("backend")
+    for where, section in ((("agents", place), agent), (("agents", place, "backend"), backend)):
+        for path, why in server_conflicts(entries(section).get("mcp_servers")):
+            yield (*where, "mcp_servers", *path), why
 
 
 def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:

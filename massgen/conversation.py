@@ -200,6 +200,8 @@ def rules(config: OrchestratorConfig) -> Rules:
         skip_voting=config.skip_voting,
         final_answer_strategy=config.final_answer_strategy,
         max_restarts=config.coordination.max_orchestration_restarts,
+        planning=config.coordination.plan_scope if config.coordination.enable_agent_task_planning else "off",
+        max_tasks_per_plan=config.coordination.max_tasks_per_plan,
     )
 
 

@@ -38,7 +38,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "agent": {
         _FILES: "cwd context_paths",
-        _TOOLS: "hooks permissions custom_tools mcp_servers tools",
+        _TOOLS: "hooks permissions custom_tools",
         _MEMORY: "memory",
         _NLIP: "nlip enable_nlip",
         _SKILLS: "subagent_agents",
@@ -50,7 +50,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         _FILES: "cwd context_paths agent_temporary_workspace* context_write_access_enabled enforce_read_before_delete "
         "upload_files filesystem_session_id session_storage_base write_mode drift_conflict_policy use_two_tier_workspace "
         "working_dir media_max_file_size_mb",
-        _TOOLS: "mcp_servers allowed_tools exclude_tools disallowed_tools custom_tools custom_tools_path tools "
+        _TOOLS: "disallowed_tools custom_tools custom_tools_path tools "
         "auto_discover_custom_tools exclude_custom_tools exclude_file_operation_mcps direct_mcp_servers "
         "enable_code_based_tools shared_tools_directory concurrent_tool_execution max_concurrent_tools "
         "parallel_tool_calls disable_parallel_tool_use function_calling_mode automatic_function_calling "
@@ -115,7 +115,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
     "coordination": {
         "agents have no files of their own in this version; leave it out": "write_mode drift_conflict_policy "
         "use_two_tier_workspace web_review",
-        _PLANS: "enable_planning_mode planning_mode_instruction enable_agent_task_planning max_tasks_per_plan "
+        _PLANS: "enable_planning_mode planning_mode_instruction "
         "task_planning_filesystem_mode plan_* task_decomposer",
         _MEMORY: "enable_memory_filesystem_mode compression_target_ratio",
         _SKILLS: "use_skills massgen_skills skills_directory load_previous_session_skills enable_subagents subagent_* "
