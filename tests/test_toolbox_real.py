@@ -24,11 +24,26 @@ def from_pypi(name: str, *args: str) -> McpServer:
     return McpServer(command=sys.executable, args=["-m", f"mcp_server_{name}", *args])
 
 
+NOON = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
+ENTITY = {"name": "massgen", "entityType": "team", "observations": ["votes"]}
+
+
 async def repository(folder: Path) -> Path:
     for command in (["init", "-q", "-b", "main"], ["config", "user.name", "A"], ["config", "user.email", "a@b.c"]):
         git = await asyncio.create_subprocess_exec("git", "-C", str(folder), *command)
         assert await git.wait() == 0
     return folder
+
+
+UNLIKE = {
+    "mcp__files__read_text_file": "read",
+    "mcp__git__git_log": "read",
+    "mcp__files__create_directory": "write",
+    "mcp__memory__create_entities": "write",
+    "mcp__files__write_file": "irreversible",
+    "mcp__git__git_reset": "irreversible",
+}
+"""What some tools do, by their servers' own annotations."""
 
 
 def does(offered: list[Offered]) -> dict[str, str]:
@@ -47,17 +62,13 @@ async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) 
     }
     notes: list[str] = []
     async with Servers(notes.append) as servers:
-        tools = agent_toolbox(servers, every)
-        offered = [*await tools.offered()]
+        offered = [*await (tools := agent_toolbox(servers, every)).offered()]
         started = [each.create_time() for each in psutil.Process().children() if each.name() != "sh"]
         assert len(started) == 5
         assert max(started) - min(started) < 0.8  # no server waits for another's start, which takes longer
 
-        classes = does(offered)
-        assert len(classes) > 40
-        assert classes["mcp__files__read_text_file"] == classes["mcp__git__git_log"] == "read"
-        assert classes["mcp__files__create_directory"] == classes["mcp__memory__create_entities"] == "write"
-        assert classes["mcp__files__write_file"] == classes["mcp__git__git_reset"] == "irreversible"
+        assert len(offered) > 40
+        assert UNLIKE.items() <= does(offered).items()
 
         async def use(name: str, **arguments: object) -> str:
             returned = await tools.call(name, arguments)
@@ -65,15 +76,13 @@ async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) 
             return returned.content
 
         await use("mcp__files__write_file", path=str(tmp_path / "b.txt"), content="grüße")
-        assert (tmp_path / "b.txt").read_text() == "grüße"
         assert await use("mcp__files__read_text_file", path=str(tmp_path / "a.txt")) == "first"
         assert (await tools.call("mcp__files__read_text_file", {"path": "/etc/passwd"})).is_error
 
         await use("mcp__git__git_add", repo_path=str(repo), files=["b.txt"])
         assert "b.txt" in await use("mcp__git__git_status", repo_path=str(repo))
 
-        at = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
-        assert "T21:00:00+09:00" in await use("mcp__time__convert_time", **at)
+        assert "T21:00:00+09:00" in await use("mcp__time__convert_time", **NOON)
 
         assert await use("mcp__everything__echo", message="hi") == "Echo: hi"
         assert "[image, image/png," in await use("mcp__everything__get-tiny-image")
@@ -81,9 +90,9 @@ async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) 
         assert "API_KEY" not in await use("mcp__everything__get-env")
         assert (await tools.call("mcp__everything__get-sum", {"a": 1})).is_error
 
-        entity = {"name": "massgen", "entityType": "team", "observations": ["votes"]}
-        await use("mcp__memory__create_entities", entities=[entity])
+        await use("mcp__memory__create_entities", entities=[ENTITY])
         assert "votes" in await use("mcp__memory__search_nodes", query="massgen")
+    assert (tmp_path / "b.txt").read_text() == "grüße"
     assert notes == []
     assert psutil.Process().children(recursive=True) == []
 
@@ -93,16 +102,14 @@ async def test_a_real_server_that_is_killed_is_back_with_what_it_had_kept(tmp_pa
     async with Servers(pause=lambda restart: 0) as servers:
         tools = agent_toolbox(servers, {"memory": server})
         await tools.offered()
-        entity = {"name": "massgen", "entityType": "team", "observations": ["votes"]}
-        await tools.call("mcp__memory__create_entities", {"entities": [entity]})
+        await tools.call("mcp__memory__create_entities", {"entities": [ENTITY]})
         (process,) = [each for each in psutil.Process().children() if each.name() != "sh"]
         process.kill()
-        psutil.wait_procs([process], timeout=5)
         graph = await tools.call("mcp__memory__read_graph", {})
         if graph.is_error:  # it was asked before its end was seen
             assert "it was ended by signal 9" in graph.content
             graph = await tools.call("mcp__memory__read_graph", {})
-        assert json.loads(graph.content)["entities"] == [entity]
+        assert json.loads(graph.content)["entities"] == [ENTITY]
 
 
 async def test_a_long_operation_of_a_real_server_is_given_up_and_the_next_call_is_answered() -> None:
