@@ -1,5 +1,6 @@
 """What a configuration may say of tools: MCP servers, and which of their tools agents may use for what."""
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -103,8 +104,13 @@ class OrList:
 def _by_name(given: Any) -> Any:
     if not isinstance(given, list):
         return given
-    every = TypeAdapter(list[McpServer]).validate_python(given)  # its problems name places in the list
+    every = _listed().validate_python(given)  # its problems name places in the list
     return {each.name or f"server{place}": each for place, each in enumerate(every, 1)}
+
+
+@functools.cache
+def _listed() -> TypeAdapter[list[McpServer]]:
+    return TypeAdapter(list[McpServer])
 
 
 McpServers: TypeAlias = Annotated[

@@ -1,6 +1,6 @@
 """A server by hand, over stdin and stdout: `raw.py WAY...`. It speaks the protocol of 2025-11-25 unless told otherwise.
 
-Ways at the start: `ends`, `mute`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `odd-tools`,
+Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `odd-tools`,
 `many-tools`, `endless-pages`, `broken-listing`, `no-tools`. What happens in a call, its tool's name says.
 """
 
@@ -143,7 +143,8 @@ def reply(request: dict[str, Any]) -> None:
         print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}), flush=True)
 
 
-def main() -> None:
+def prepare() -> None:
+    """What happens before the first message is read."""
     if "noisy" in WAYS:
         print("Welcome to the raw server!", flush=True)
         print("warming up", file=sys.stderr, flush=True)
@@ -153,6 +154,11 @@ def main() -> None:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # with this one's pipes
     if "ends" in WAYS:
         sys.exit("no licence found")
+    time.sleep(sum(float(way.removeprefix("late=")) for way in WAYS if way.startswith("late=")))
+
+
+def main() -> None:
+    prepare()
     for line in sys.stdin:
         request = json.loads(line)
         if "method" in request and "mute" not in WAYS:
