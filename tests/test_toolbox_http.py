@@ -203,3 +203,33 @@ async def test_a_call_that_takes_too_long_is_given_up_and_the_server_stays() -> 
     async with by_hand(never) as url:
         (late,) = await used(url, [], timeout=0.2)
     assert late == Returned("no result within 0.2 s; the call was given up", is_error=True)
+
+
+async def test_a_server_that_does_not_let_go_is_left_after_two_seconds() -> None:
+    async def keeps(request: web.Request) -> web.StreamResponse:
+        if request.method == "DELETE":
+            await asyncio.Event().wait()
+        message = await request.json() if request.method == "POST" else {"method": ""}
+        info: dict[str, Any] = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "serverInfo": {"name": "k", "version": "1"},
+        }
+        if message["method"] != "initialize":
+            return web.Response(status=202 if message["method"] == "notifications/initialized" else 405)
+        reply = {"jsonrpc": "2.0", "id": message["id"], "result": info}
+        return web.json_response(reply, headers={"mcp-session-id": "s"})
+
+    app = web.Application()
+    app.router.add_route("*", "/mcp", keeps)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with Servers() as servers:
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+            assert await agent_toolbox(servers, {"web": McpServer(url=url)}).offered() == []
+            began = asyncio.get_running_loop().time()
+        assert 1.9 < asyncio.get_running_loop().time() - began < 4
+    finally:
+        await runner.cleanup()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -16,6 +17,7 @@ import pytest
 from massgen.config_tools import McpServer
 from massgen.toolbox import Toolbox
 from massgen.toolbox.agent import agent_toolbox
+from massgen.toolbox.server import pause
 from massgen.toolbox.servers import Servers
 from tests.mcp_servers import raw
 
@@ -342,6 +344,36 @@ async def test_after_the_run_a_tool_says_that_it_is_over() -> None:
         await tools.offered()
     told = await tools.call("mcp__raw__echo", {})
     assert told.content == "the server 'raw' has been closed, for the run is over"
+
+
+def test_pauses_between_restarts_double() -> None:
+    assert [pause(restart) for restart in range(1, 6)] == [0.5, 1, 2, 4, 8]
+
+
+def test_mcp_is_not_loaded_before_a_server_is_used() -> None:
+    program = (
+        "import sys, massgen.toolbox.agent, massgen.toolbox.functions, massgen.config; "
+        "sys.exit(' '.join({'mcp', 'mcp_types', 'anyio', 'httpx2'} & {*sys.modules}) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_team_that_is_interrupted_while_it_closes_leaves_nothing_behind() -> None:
+    async def team() -> None:
+        async with box(raw("stubborn")) as tools:
+            await tools.offered()
+
+    closing = asyncio.create_task(team())
+    while not any("raw.py" in " ".join(each.cmdline()) for each in children() if each.status() != "zombie"):
+        await asyncio.sleep(0.01)
+    (server,) = [each for each in children() if "raw.py" in " ".join(each.cmdline())]
+    while "start-raw" in {each.get_name() for each in asyncio.all_tasks()}:
+        await asyncio.sleep(0.01)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert not server.is_running() or server.status() == "zombie"
 
 
 HOLDER = """

@@ -24,7 +24,8 @@ MAX_TOOLS = 2_000
 MAX_PAGES = 100
 _PROBE_SECONDS = (1.0, 5.0)
 """For showing that a server answers at all: as long as the call was given, within these."""
-_CLOSING_SECONDS = 8.0
+_CLOSING_SECONDS = {True: 8.0, False: 2.0}
+"""By whether it is a program, which gets time to end before it is killed; one at an address is told that we leave."""
 _PARTINGS = ("Connection closed", "Session terminated")
 """By their words: servers use the first one's code, -32000, for errors of their own."""
 
@@ -96,11 +97,11 @@ class Connection:
         return self
 
     async def close(self) -> None:
-        """End the server, within `_CLOSING_SECONDS`; harmless when called twice."""
+        """End the server, or take leave of it, within some seconds; harmless when called twice."""
         self._over.set()
         if not self._ready.done():
             self._task.cancel()
-        await asyncio.wait([self._task], timeout=_CLOSING_SECONDS)
+        await asyncio.wait([self._task], timeout=_CLOSING_SECONDS[self._settings.is_program])
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1)
@@ -112,8 +113,6 @@ class Connection:
 
     async def call(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
         """What the tool returns, or what went wrong. Raises `Lost` if that is the server's end."""
-        if self.lost:
-            raise Lost(self.lost)
         client = self._ready.result()
         try:
             async with asyncio.timeout(timeout):
@@ -137,16 +136,15 @@ class Connection:
         return failed(f"no result within {timeout:g} s; the call was given up")
 
     def _told(self, error: Exception) -> Returned:
+        if isinstance(error, MCPError) and error.message in _PARTINGS:
+            self.give_up(self._why(error.message))
+        if self.lost:
+            raise Lost(self.lost)
         match error:
             case MCPError(message=message):
-                if self.lost or message in _PARTINGS:
-                    self.give_up(self._why(message))
-                    raise Lost(self.lost)
                 return failed(self._why(message))
             case ValidationError():
                 return failed(f"the server's reply was refused: it broke the protocol: {_first(error)}")
-            case _ if self.lost:
-                raise Lost(self.lost)
             case _:
                 return failed(f"the server's reply was refused: {str(error) or type(error).__name__}")
 

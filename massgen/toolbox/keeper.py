@@ -34,11 +34,6 @@ class Keeper:
         self._process: Process | None = None
         self._lock = asyncio.Lock()
 
-    @property
-    def pid(self) -> int | None:
-        """Its process, while it runs."""
-        return self._process.pid if self._process else None
-
     async def close(self) -> None:
         """End it: at once, or if groups are left, after it has ended those. Harmless when called twice."""
         process, self._process = self._process, None

@@ -110,9 +110,9 @@ class Server:
         except Lost as error:
             raise Unusable(f"the server {self.name!r} cannot be started: {error}") from None
         except asyncio.CancelledError:
-            if starting.cancelled() and self._closed:
-                raise Unusable(self._gone()) from None
-            raise
+            if (asking := asyncio.current_task()) and asking.cancelling():
+                raise
+            raise Unusable(self._gone()) from None  # the start was cancelled, for the run is over
 
     def _gone(self) -> str:
         if self._closed:
