@@ -14,7 +14,6 @@ plans. What holds for every plan, whatever was asked of it:
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from graphlib import CycleError, TopologicalSorter
 from itertools import islice, pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -88,8 +87,9 @@ def changed(plan: Plan, change: Change) -> Plan:
 
 def waiting(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Each pending task -> what it waits for that is not completed: of a ready one nothing."""
-    tasks, waits = plan.tasks, _waits(plan.tasks)
-    return {name: _open(tasks, waits[name]) for name, task in tasks.items() if task.status == "pending"}
+    waits = _waits(plan.tasks)
+    left = {name for name, task in plan.tasks.items() if task.status != "completed"}
+    return {name: _open(waits[name], left) for name, task in plan.tasks.items() if task.status == "pending"}
 
 
 def ready(plan: Plan, agent: str = "") -> list[PlannedTask]:
@@ -186,20 +186,15 @@ def _checked(plan: Plan, wanted: Sequence[PlannedTask]) -> Change:
         told = "; ".join(" -> ".join([*circle, circle[0]]) for circle in islice(_circles(waits), 2 * _TOLD))
         raise PlanError(f"Leave out a dependency of each circle: {told}. {_WAITS}")
     if deep := [name for name, task in tasks.items() if len([*_above(tasks, task)]) > LEVELS]:
-        raise PlanError(
-            f"Sub-tasks go {LEVELS} levels deep at most; deeper: {_names(deep)}. Give them a higher parent."
-        )
+        raise PlanError(f"Sub-tasks nest {LEVELS} levels deep at most, not {_names(deep)}. Give them a higher parent.")
+    left = {name for name, task in tasks.items() if task.status != "completed"}
     for name, task in tasks.items():
         if task.status != "pending":
             parts = task.status == "in_progress"
-            left = (other for other in waits[name] if not (parts and tasks[other].parent == name))
-            _check_waits(plan, tasks, task, _open(tasks, left))
-    return _difference(plan, tasks)
-
-
-def _difference(plan: Plan, tasks: Mapping[str, PlannedTask]) -> Change:
-    news = tuple(task for name, task in tasks.items() if plan.tasks.get(name) != task)
-    change = Change(news, tuple(name for name in plan.tasks if name not in tasks))
+            needs = (other for other in waits[name] if not (parts and tasks[other].parent == name))
+            _check_waits(plan, tasks, task, _open(needs, left))
+    new = tuple(task for name, task in tasks.items() if plan.tasks.get(name) != task)
+    change = Change(new, tuple(name for name in plan.tasks if name not in tasks))
     return change if [*changed(plan, change).tasks] == [*tasks] else replace(change, order=tuple(tasks))
 
 
@@ -212,8 +207,8 @@ def _check_ids(plan: Plan, wanted: Sequence[PlannedTask]) -> None:
 
 
 def _check_references(tasks: Mapping[str, PlannedTask]) -> None:
-    pairs = ((name, other) for name, task in tasks.items() for other in (*task.depends_on, task.parent))
-    if unknown := [f"{name} -> {other[:60]}" for name, other in pairs if other and other not in tasks]:
+    known, named = {*tasks, ""}, ((name, (*task.depends_on, task.parent)) for name, task in tasks.items())
+    if unknown := [f"{name} -> {other[:60]}" for name, others in named for other in others if other not in known]:
         raise PlanError(f"Not in the plan: {_names(unknown)}. There are: {_names(tasks)}.")
 
 
@@ -251,8 +246,8 @@ def _above(tasks: Mapping[str, PlannedTask], task: PlannedTask) -> Iterator[Plan
             yield task
 
 
-def _open(tasks: Mapping[str, PlannedTask], names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if tasks[name].status != "completed"))
+def _open(names: Iterable[str], left: set[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(left.__contains__, names)))
 
 
 def _names(names: Iterable[str]) -> str:
@@ -263,11 +258,15 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _turns(waits: Mapping[str, Sequence[str]]) -> bool:
-    """Whether there is any circle."""
-    try:
-        TopologicalSorter(waits).prepare()
-    except CycleError:
-        return True
+    """Whether there is any circle: whether something stays when all that waits for nothing left is taken away."""
+    left, gone = [*waits], set[str]()
+    while left:
+        for name in left:
+            if gone.issuperset(waits[name]):
+                gone.add(name)
+        before, left = left, [name for name in reversed(left) if name not in gone]
+        if len(before) == len(left):
+            return True
     return False
 
 

@@ -5,9 +5,8 @@ in words that say what to write instead. Nothing that is JSON makes `read` raise
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeAlias, cast
 
 from massgen.messages import well_formed
@@ -36,18 +35,22 @@ _HINTS = {
 
 def read(given: Any, schema: Schema, where: str) -> dict[str, Any]:
     """The fields of `given` that are not null, each as it is meant: ids as texts, also where they may be positions."""
-    fields, known = schema["properties"], ", ".join(schema["properties"]) or "no fields"
+    fields = schema["properties"]
     if not isinstance(given, Mapping):
-        raise PlanError(f"{where} takes an object with {known}.")
-    values = {str(name): value for name, value in cast("Mapping[Any, Any]", given).items() if value is not None}
-    for slip, name in _ALIASES.items():
-        if slip in values and slip not in fields and name in fields and name not in values:
+        raise PlanError(f"{where} takes an object with {_listed(fields)}.")
+    values = {name: value for name, value in cast("Mapping[str, Any]", given).items() if value is not None}
+    for slip in values.keys() & _ALIASES.keys() - fields.keys():
+        if (name := _ALIASES[slip]) in fields and name not in values:
             values[name] = values.pop(slip)
-    if unknown := ", ".join(map(quoted, sorted(values.keys() - fields.keys()))):
-        raise PlanError(f"{where} takes no {unknown}; it takes {known}.")
-    if missing := ", ".join(name for name in schema["required"] if name not in values):
-        raise PlanError(f"{where} needs {missing}.")
+    if unknown := values.keys() - fields.keys():
+        raise PlanError(f"{where} takes no {_listed(map(quoted, sorted(unknown)))}; it takes {_listed(fields)}.")
+    if missing := [name for name in schema["required"] if name not in values]:
+        raise PlanError(f"{where} needs {_listed(missing)}.")
     return {name: _READERS[name](value, f"{where}.{name}", fields[name]) for name, value in values.items()}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "no fields"
 
 
 def quoted(value: Any) -> str:
@@ -85,7 +88,8 @@ def _context(value: Any, where: str, schema: Schema) -> str:
 
 
 def _id(value: Any, where: str, schema: Schema) -> str:
-    name = str(value).strip() if isinstance(value, str) or (type(value) is int and abs(value) < 10**9) else ""
+    number = str(value) if type(value) is int and abs(value) < 10**9 else ""
+    name = value.strip() if isinstance(value, str) else number
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise PlanError(f"{where} must be an id, like t1 (a line of at most 64 characters), not {quoted(value)}.")
     return name
@@ -99,13 +103,20 @@ def _choice(value: Any, where: str, schema: Schema) -> str:
     return meant
 
 
-def _list(read_one: _Reader, value: Any, where: str, schema: Schema) -> list[Any]:
+def _list(value: Any) -> list[Any]:
     """Also from JSON as text; what is no list is a list of one."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
-    items = cast("list[Any]", value) if isinstance(value, list) else [value]
-    return [read_one(each, f"{where}[{number}]", schema["items"]) for number, each in enumerate(items)]
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+def _references(value: Any, where: str, schema: Schema) -> list[str]:
+    return [_id(each, where, schema) for each in _list(value)]
+
+
+def _tasks(value: Any, where: str, schema: Schema) -> list[dict[str, Any]]:
+    return [_task(each, f"{where}[{number}]", schema["items"]) for number, each in enumerate(_list(value))]
 
 
 def _task(value: Any, where: str, schema: Schema) -> dict[str, Any]:
@@ -121,8 +132,8 @@ def _task(value: Any, where: str, schema: Schema) -> dict[str, Any]:
 _READERS: Mapping[str, _Reader] = {
     **dict.fromkeys(("id", "task_id", "after_task_id", "parent"), _id),
     **dict.fromkeys(("status", "priority"), _choice),
-    "tasks": partial(_list, _task),
-    "depends_on": partial(_list, _id),
+    "tasks": _tasks,
+    "depends_on": _references,
     "description": _text,
     "context": _context,
     "metadata": _metadata,

@@ -177,7 +177,7 @@ def _meant(given: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
     """What `given` says of a task, with ids for positions."""
     fields = {name: value for name, value in given.items() if name not in ("id", "task_id", "after_task_id")}
     if "depends_on" in fields:
-        fields["depends_on"] = tuple(dict.fromkeys(ids.get(name, name) for name in fields["depends_on"]))
+        fields["depends_on"] = tuple(dict.fromkeys(map(ids.get, fields["depends_on"], fields["depends_on"])))
     if "parent" in fields:
         fields["parent"] = ids.get(fields["parent"], fields["parent"])
     return fields
@@ -185,25 +185,29 @@ def _meant(given: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
 
 def _told(tool: str, plan: Plan, change: Change, given: Mapping[str, Any], agent: str) -> dict[str, Any]:
     after = planning.changed(plan, change)
-    ready, waits = planning.ready(after, agent), planning.waiting(after)
-    before = {task.id for task in planning.ready(plan, agent)}
-    news = {"newly_ready": [_brief(task) for task in ready if task.id not in before]}
     match tool:
         case "create_task_plan":
-            told = {"tasks": [*after.tasks], "ready": [task.id for task in ready]}
+            told = {"tasks": [*after.tasks], "ready": [task.id for task in planning.ready(after, agent)]}
         case "get_task_plan":
+            waits = planning.waiting(after)
             told = {"tasks": [_whole(after, task, agent, waits.get(name)) for name, task in after.tasks.items()]}
         case "get_ready_tasks":
-            told = {"ready": [_whole(after, task, agent) for task in ready]}
+            told = {"ready": [_whole(after, task, agent) for task in planning.ready(after, agent)]}
         case "get_blocked_tasks":
+            waits = planning.waiting(after)
             told = {"blocked": [_brief(after.tasks[name], others) for name, others in waits.items() if others]}
         case "delete_task":
-            told = {"deleted": given["task_id"], **news}
+            told = {"deleted": given["task_id"], "newly_ready": _newly_ready(plan, after, agent)}
         case _:
             task = after.tasks[given.get("task_id") or change.tasks[0].id]
-            told = {"task": _whole(after, task, agent), **news}
+            told = {"task": _whole(after, task, agent), "newly_ready": _newly_ready(plan, after, agent)}
     completed = sum(task.status == "completed" for task in after.tasks.values())
     return {**told, "progress": f"{completed}/{len(after.tasks)}"}
+
+
+def _newly_ready(plan: Plan, after: Plan, agent: str) -> list[dict[str, Any]]:
+    before = {task.id for task in planning.ready(plan, agent)}
+    return [_brief(task) for task in planning.ready(after, agent) if task.id not in before]
 
 
 def _whole(plan: Plan, task: PlannedTask, agent: str, waits: Sequence[str] | None = None) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_a_circle_may_lead_through_a_parent():
 def test_sub_tasks_nest_three_levels_deep():
     chain = [task("t0"), *(task(f"t{n}", parent=f"t{n - 1}") for n in range(1, LEVELS + 2))]
     plan_of(*chain[:-1])
-    assert "3 levels deep at most; deeper: t4" in refusal(planned, Plan(), chain)
+    assert "nest 3 levels deep at most, not t4." in refusal(planned, Plan(), chain)
 
 
 @settings(max_examples=150, deadline=None)
