@@ -39,11 +39,12 @@ def read(given: Any, schema: Schema, where: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise PlanError(f"{where} takes an object with {_listed(fields)}.")
     values = {name: value for name, value in cast("Mapping[str, Any]", given).items() if value is not None}
-    for slip in values.keys() & _ALIASES.keys() - fields.keys():
-        if (name := _ALIASES[slip]) in fields and name not in values:
+    strange = sorted(values.keys() - fields.keys())
+    for slip in strange:
+        if (name := _ALIASES.get(slip, "")) in fields and name not in values:
             values[name] = values.pop(slip)
-    if unknown := values.keys() - fields.keys():
-        raise PlanError(f"{where} takes no {_listed(map(quoted, sorted(unknown)))}; it takes {_listed(fields)}.")
+    if unknown := [quoted(name) for name in strange if name in values]:
+        raise PlanError(f"{where} takes no {_listed(unknown)}; it takes {_listed(fields)}.")
     if missing := [name for name in schema["required"] if name not in values]:
         raise PlanError(f"{where} needs {_listed(missing)}.")
     return {name: _READERS[name](value, f"{where}.{name}", fields[name]) for name, value in values.items()}
@@ -80,7 +81,7 @@ def _metadata(value: Any, where: str, schema: Schema) -> dict[str, Any]:
 def _text(value: Any, where: str, schema: Schema) -> str:
     if not isinstance(value, str) or not 0 < len(value.strip()) <= LONGEST:
         raise PlanError(f"{where} must be a text of 1 to {LONGEST} characters.")
-    return well_formed(value.strip())
+    return value.strip() if value.isascii() else well_formed(value.strip())
 
 
 def _context(value: Any, where: str, schema: Schema) -> str:
@@ -123,10 +124,10 @@ def _task(value: Any, where: str, schema: Schema) -> dict[str, Any]:
     """A new task is pending: that need not be said, and may be."""
     if not isinstance(value, dict):
         return {"description": _text(value, where, schema)}
-    fields = cast("dict[str, Any]", value).items()
-    return read(
-        {name: each for name, each in fields if (name, each) != ("status", "pending")}, schema["anyOf"][1], where
-    )
+    fields = cast("dict[str, Any]", value)
+    if fields.get("status") == "pending":
+        fields = {name: each for name, each in fields.items() if name != "status"}
+    return read(fields, schema["anyOf"][1], where)
 
 
 _READERS: Mapping[str, _Reader] = {
