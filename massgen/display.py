@@ -12,6 +12,7 @@ from massgen.events import (
     Evaluated,
     Fact,
     Informed,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
@@ -21,16 +22,19 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
     Waited,
 )
+from massgen.figures import duration, waiting
 from massgen.log import Sink
 from massgen.messages import Chunk, Waiting
 from massgen.streams import line
-from massgen.view import View, duration, summary, waiting
+from massgen.view import View, summary
 
 T = TypeVar("T")
 Mode: TypeAlias = Literal["auto", "plain", "verbose", "none"]
@@ -128,7 +132,7 @@ class PlainView(NoView):
     def fact(self, recorded: Recorded) -> None:
         self._view.fact(recorded)
         text = told(recorded.fact, self._view)
-        if self._verbose and (text := text or detail(recorded.fact)):
+        if self._verbose and (text := text or detail(recorded.fact, self._view)):
             text = f"{recorded.at - self._view.began:7.1f} s  {text}"
         if text:
             self._say(text)
@@ -151,31 +155,35 @@ class PlainView(NoView):
 def told(fact: Fact, view: View) -> str:
     """`fact` as one line, given the `view` that has just seen it; empty if it is not worth one."""
     match fact:
-        case Asked() | Resumed():
-            return _begun(fact, view)
+        case Asked() | Resumed() | PlanChanged():
+            return _planned(fact, view)
         case VotingOpened(why):
             return f"voting opened: {why}"
         case Chosen():
             return f"chosen: {view.winner} ({_margin(fact)})"
         case Stopped(why):
             return "" if why == "answered" else f"stopped: {why}"
-        case TurnBegan() | Informed() | Said() | Spent() | Waited():
+        case TurnBegan() | Informed() | Said() | Spent() | Waited() | ToolCalled() | ToolReturned():
             return ""
         case _:
             return f"{fact.agent} {did}" if (did := _did(fact, view)) else ""
 
 
-def _begun(fact: Asked | Resumed, view: View) -> str:
+def _planned(fact: Asked | Resumed | PlanChanged, view: View) -> str:
     match fact:
         case Asked(question, roster):
             return f"asked {', '.join(member.id for member in roster)}: {line(question, WIDEST)}"
         case Resumed():
             return _because("the run goes on", str(view.change))
+        case PlanChanged(agent):
+            return line(f"{agent} {view.planned}", WIDEST)
 
 
-def detail(fact: Fact) -> str:
+def detail(fact: Fact, view: View) -> str:
     """A fact that `told` passes over, as one line; empty for those it does not."""
     match fact:
+        case ToolCalled() | ToolReturned():
+            return line(f"{fact.agent} {_use(fact, view)}", WIDEST)
         case TurnBegan(agent, purpose, ballot):
             seen = f", shown {len(ballot)} answer{'s' * (len(ballot) != 1)}" if ballot else ""
             return f"{agent} begins turn: {purpose}{seen}"
@@ -184,13 +192,26 @@ def detail(fact: Fact) -> str:
         case Said(agent, _, message):
             calls = (f"{call.name} {call.arguments}" for call in message.tool_calls)
             return f"{agent} said: {line(' '.join(filter(None, [message.text, *calls])), WIDEST)}"
-        case Waited():
-            return f"{fact.agent} waited {duration(fact.seconds)} for {line(fact.dimension, 60)}"
-        case Spent():
-            used = f"{fact.input_tokens:,} tokens in, {fact.output_tokens:,} out, {duration(fact.seconds)}"
-            return f"{fact.agent} called {line(fact.model, 80)}: {used}{'' if fact.cost is None else f', ${fact.cost:.4f}'}"
+        case Waited() | Spent():
+            return _called(fact)
         case _:
             return ""
+
+
+def _called(fact: Waited | Spent) -> str:
+    if isinstance(fact, Waited):
+        return f"{fact.agent} waited {duration(fact.seconds)} for {line(fact.dimension, 60)}"
+    used = f"{fact.input_tokens:,} tokens in, {fact.output_tokens:,} out, {duration(fact.seconds)}"
+    return f"{fact.agent} called {line(fact.model, 80)}: {used}{'' if fact.cost is None else f', ${fact.cost:.4f}'}"
+
+
+def _use(fact: ToolCalled | ToolReturned, view: View) -> str:
+    match fact:
+        case ToolCalled(_, _, _, name, arguments):
+            return f"uses {name} {arguments}"
+        case ToolReturned(agent):
+            name = view.lanes[agent].used if agent in view.lanes else "a tool"
+            return f"used {name} ({duration(fact.seconds)}){', which failed' if fact.is_error else ''}: {fact.content}"
 
 
 def _margin(chosen: Chosen) -> str:

@@ -10,8 +10,10 @@ from rich.segment import Segment, SegmentLines
 from rich.style import Style
 
 from massgen.cells import Line, beside, cells, counted, end, fit, steady, wrapped
+from massgen.figures import duration, money
+from massgen.plan_words import phrases
 from massgen.streams import line
-from massgen.view import Lane, Mood, View, duration, money
+from massgen.view import Lane, Mood, View
 
 NARROWEST = 24
 """A column of fewer cells is hard to read."""
@@ -30,6 +32,7 @@ _MARKS: dict[Mood, Style] = {
     "dropped": Style(color="red"),
     "retrying": Style(color="yellow"),
     "thinking": Style(color="cyan"),
+    "using": Style(color="cyan"),
     "answered": Style(color="green"),
     "voted": Style(color="green"),
     "waiting": _DIM,
@@ -50,13 +53,15 @@ class Glyphs:
     dot: str
     cut: str
     moods: str
+    progress: str
+    """What of a plan is done, and what is not."""
 
     def of(self, mood: Mood) -> str:
         return self.moods[list(_MARKS).index(mood)]
 
 
-UNICODE = Glyphs(" │ ", "─", " · ", "…", "★★●★✗✗↻●✓▸··")
-ASCII = Glyphs(" | ", "-", ", ", "~", "==*#xx%*+>..")
+UNICODE = Glyphs(" │ ", "─", " · ", "…", "★★●★✗✗↻●●✓▸··", "█░")
+ASCII = Glyphs(" | ", "-", ", ", "~", "==*#xx%**+>..", "#.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,9 @@ def paint(view: View, now: float, width: int, height: int, glyphs: Glyphs, *, cl
     canvas = _Canvas(view, view.tally, now, width, glyphs)
     head, rule = canvas.header(), canvas.rule()
     if closing:
-        return Frame([head, *canvas.table(max(1, height - 6))] if view.lanes else [head])
-    foot = [rule, *canvas.footer()[: min(3, max(1, height // 6))]]
+        return Frame([head, *canvas.table(max(1, height - 6)), *canvas.plans()] if view.lanes else [head])
+    rows = min(3, max(1, height // 6))
+    foot = [rule, *canvas.footer()[:rows], *canvas.plans()[: rows - 1]]
     room = max(1, height - 1 - 1 - len(foot))
     body = canvas.body(room)
     return Frame([head, *([rule] if 0 < len(body) < room else []), *body, *foot][: max(1, height - 1)])
@@ -125,6 +131,12 @@ class _Canvas:
         (first, *rest) = self._flowed(filter(None, parts), self.width)
         phase = len(view.phase)
         return [[Segment(first[:phase], _BOLD), Segment(first[phase:])], *([Segment(text)] for text in rest)]
+
+    def plans(self) -> list[Line]:
+        """How far the plans are, on one row, if there are any."""
+        told = (phrases(name, plan, self.glyphs.progress) for name, plan in self.view.plans.items())
+        parts = [line(part, self.width) for each in told for part in each]
+        return [self._fit([Segment(self.glyphs.dot.join(parts))])] if parts else []
 
     def _flowed(self, parts: Iterable[str], width: int) -> list[str]:
         rows: list[str] = []

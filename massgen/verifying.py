@@ -5,6 +5,7 @@ what a ballot shows, which acts end a turn, when the vote opens, who is chosen a
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -19,6 +20,7 @@ from massgen.events import (
     Evaluated,
     Fact,
     Informed,
+    PlanChanged,
     Presented,
     Purpose,
     Recorded,
@@ -29,12 +31,15 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
     Waited,
 )
+from massgen.plan_checks import against
 from massgen.state import Seat, State, apply, saw_all
 from massgen.streams import line
 
@@ -72,8 +77,9 @@ def verify(facts: Iterable[Recorded], rules: Callable[[Asked | Resumed], Rules])
 
 
 _ByAgent: TypeAlias = (
-    Informed | Said | Spent | Retried | Reprompted | Answered | Voted | TurnFailed | Presented | Evaluated | Summarised
-)
+    Informed | Said | Spent | Retried | Reprompted | ToolCalled | ToolReturned | PlanChanged
+    | Answered | Voted | TurnFailed | Presented | Evaluated | Summarised
+)  # fmt: skip
 
 
 _SHOWN_NONE: tuple[Purpose, ...] = ("solo", "answer", "summarise")
@@ -96,6 +102,8 @@ class _Rerun:
     one, and what the rules want anyway."""
     acting: bool = False
     """Whether the last fact was the orchestrator's: it does all that is due before an agent can say anything more."""
+    calls: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
+    """Calls of tools that have not returned, by turn and id."""
 
     def follow(self, recorded: Recorded) -> str:
         """What the rules say instead of the next fact; empty, and the fact is folded, if they agree."""
@@ -112,11 +120,11 @@ class _Rerun:
                 return "" if agent in self.state.seats else f"there is no agent {agent} in the team"
             case TurnBegan() | VotingOpened() | Chosen() | Stopped():
                 return self._decided(fact)
-            case TurnFailed(_, _, "cancelled" | "interrupted") | Presented(turn=None):
+            case TurnFailed(_, _, "cancelled" | "interrupted") | Presented(turn=None) | PlanChanged(turn=None):
                 return self._decided(fact)
             case TurnFailed() | Presented() | Informed() | Said() | Spent() | Retried() | Reprompted():
                 return self._by_agent(fact)
-            case Answered() | Voted() | Evaluated() | Summarised():
+            case ToolCalled() | ToolReturned() | PlanChanged() | Answered() | Voted() | Evaluated() | Summarised():
                 return self._by_agent(fact)
 
     def _begun(self, fact: Asked | Resumed) -> str:
@@ -214,6 +222,10 @@ class _Rerun:
                 return f"a turn with the purpose {seat.purpose} cannot end so"
             case Summarised():
                 return self._summarised(fact)
+            case ToolCalled() | ToolReturned():
+                return self._used(fact)
+            case PlanChanged():
+                return against(self.state, self.rules, fact)
             case _:
                 act = _act(seat, fact)
                 return refusal(self.state, self.rules, fact.agent, act) or "" if act else ""
@@ -225,6 +237,14 @@ class _Rerun:
         content = fact.content[: self.state.summary_room]
         right = replace(fact, until=self.state.oldest[-1].seq, content=content)
         return "" if right == fact else _json(right)
+
+    def _used(self, fact: ToolCalled | ToolReturned) -> str:
+        """Each use of a tool returns once at most."""
+        use = (fact.turn, fact.call)
+        if isinstance(fact, ToolReturned) and not self.calls[use]:
+            return f"no use of a tool with the id {fact.call} is open in the turn {fact.turn}"
+        self.calls[use] += 1 if isinstance(fact, ToolCalled) else -1
+        return ""
 
     def _informed(self, seat: Seat, fact: Informed) -> str:
         if seat.purpose != "decide" or saw_all(self.state, seat.ballot):

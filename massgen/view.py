@@ -8,7 +8,7 @@ from massgen.events import (
     Answered,
     Asked,
     Evaluated,
-    Failure,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
@@ -18,93 +18,29 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
     Waited,
 )
+from massgen.figures import WORTH_SHOWING, Use, duration, money, waiting
+from massgen.lanes import Lane
 from massgen.messages import Chunk, ReasoningDelta, TextDelta, ToolCallDelta, Waiting
-from massgen.quotas import UNITS
+from massgen.plan_words import Standing, news, standing
+from massgen.planning import Plan
 from massgen.rosters import Change, change
 from massgen.state import GONE, State, apply
-from massgen.streams import KEEP, Delta, Stream, line, safe
+from massgen.streams import KEEP, line, safe
 
 Phase: TypeAlias = Literal["summarising", "answering", "voting", "presenting", "done"]
 Mood: TypeAlias = Literal[
     "waiting", "thinking", "retrying", "answered", "voted", "presenting", "checking", "failed", "dropped", "done",
-    "summarising", "left",
+    "summarising", "left", "using",
 ]  # fmt: skip
 _Ending: TypeAlias = Answered | Voted | TurnFailed | Presented | Evaluated | Summarised
 _DOING: dict[str, Mood] = {"present": "presenting", "evaluate": "checking", "summarise": "summarising"}
-
-WORTH_SHOWING = 1.0
-"""Seconds of waiting for a limit that are worth a word."""
-
-
-@dataclass(slots=True)
-class Use:
-    """Model calls and what they used."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0
-    priced: int = 0
-    """How many of the calls have a known cost."""
-    waited: float = 0
-    """Seconds that calls waited for rate limits."""
-
-    def add(self, spent: Spent) -> None:
-        self.calls += 1
-        self.input_tokens += spent.input_tokens
-        self.output_tokens += spent.output_tokens
-        self.cost += spent.cost or 0
-        self.priced += spent.cost is not None
-
-
-@dataclass(slots=True)
-class Lane:
-    """What is shown of one agent, beside its seat in the run's state."""
-
-    model: str
-    text: str = ""
-    """What it streams, or how its turn ended: its answer, its reason for the vote, the cause of the failure."""
-    settled: bool = True
-    """Whether `text` is the latter."""
-    began: float = 0
-    took: float | None = None
-    """How long its last turn lasted; None during a turn."""
-    turn_tokens: int = 0
-    """Output tokens of its last turn."""
-    retry_at: float = 0
-    waits: Waiting | None = None
-    """What its call waits for now."""
-    note: str = ""
-    """The cause of the retry or of the failure."""
-    failure: Failure = "error"
-    use: Use = field(default_factory=Use)
-    _stream: Stream = field(default_factory=Stream)
-
-    def begin(self, at: float) -> None:
-        self.text, self.settled, self.note = "", False, ""
-        self.began, self.took, self.turn_tokens, self.retry_at = at, None, 0, 0
-        self._stream, self.waits = Stream(), None
-
-    def settle(self, text: str, at: float) -> None:
-        self.text, self.settled, self.took, self.retry_at = safe(text[:KEEP])[:KEEP], True, at - self.began, 0
-
-    def go_on(self, gap: float, at: float, *, at_work: bool) -> None:
-        """The run goes on after `gap` seconds in which nothing happened; `at_work`: with the turn that was open."""
-        self.began, self.retry_at, self.waits = self.began + gap, 0, None
-        if at_work:
-            self.text, self.settled, self.took, self.note, self._stream = "", False, None, "", Stream()
-        elif not self.settled:
-            self.settle(self.text, at)
-
-    def hear(self, chunk: Delta) -> None:
-        self.retry_at = 0
-        self._stream.hear(chunk)
-        self.text = self._stream.text
 
 
 @dataclass(slots=True)
@@ -119,16 +55,18 @@ class View:
     ended: float | None = None
     change: Change = field(default_factory=Change)
     """Of the team, when the run last went on."""
+    plans: dict[str, Standing] = field(default_factory=dict[str, Standing])
+    """Those that are not over, or have changed since the question; the team's under the empty name."""
+    planned: str = ""
+    """What the last change of a plan did, as a phrase after its agent's name."""
     _last: float = 0  # when the last fact was recorded
 
     def fact(self, recorded: Recorded) -> None:
         fact, at, before = recorded.fact, recorded.at, self.state
         self.state = apply(before, recorded)
         match fact:
-            case Asked(question, roster):
-                self.question, self.began, self.ended = line(question), at, None
-                self.use, self.change = Use(), Change()
-                self.lanes = {member.id: Lane(line(member.model, 80), began=at) for member in roster}
+            case Asked():
+                self._asked(fact, at)
             case Resumed():
                 self.change = change(before.asked.roster if before.asked else (), fact.roster)
                 self._go_on(fact, at)
@@ -138,11 +76,30 @@ class View:
                 self.lanes[agent].begin(at)
             case Said() | Spent() | Retried() | Waited() | Reprompted():
                 self._heard(self.lanes[fact.agent], fact, at)
+            case ToolCalled() | ToolReturned() | PlanChanged():
+                self._worked(fact, before, at)
             case Answered() | Voted() | TurnFailed() | Presented() | Evaluated() | Summarised():
                 self._settled(self.lanes[fact.agent], fact, at)
             case _:
                 pass
         self._last = at
+
+    def _asked(self, asked: Asked, at: float) -> None:
+        self.question, self.began, self.ended = line(asked.question), at, None
+        self.use, self.change = Use(), Change()
+        self.lanes = {member.id: Lane(line(member.model, 80), began=at) for member in asked.roster}
+        self.plans = {name: plan for name, plan in self.plans.items() if not plan.over}
+
+    def _worked(self, fact: ToolCalled | ToolReturned | PlanChanged, before: State, at: float) -> None:
+        """Of an agent that is not in the team, too: it may have taken tasks before it left."""
+        match fact:
+            case PlanChanged(_, _, name):
+                self.planned = line(news(before.plans.get(name, Plan()), fact))
+                self.plans[name] = standing(self.state.plans[name])
+            case _ if lane := self.lanes.get(fact.agent):
+                lane.tool(fact, at)
+            case _:
+                pass
 
     def _go_on(self, resumed: Resumed, at: float) -> None:
         gap = max(0.0, at - (self._last if self.ended is None else self.ended))  # which does not count
@@ -165,7 +122,7 @@ class View:
     def _heard(self, lane: Lane, fact: Said | Spent | Retried | Waited | Reprompted, at: float) -> None:
         match fact:
             case Said(_, _, message):
-                lane.text = safe(message.text[-KEEP:])[-KEEP:] or lane.text
+                lane.text, lane.in_vain = safe(message.text[-KEEP:])[-KEEP:] or lane.text, False
             case Spent():
                 lane.turn_tokens += fact.output_tokens
                 lane.use.add(fact)
@@ -228,7 +185,8 @@ class View:
         if seat.left:
             return "left" if seat.left == GONE else "dropped" if lane.failure == "timeout" else "failed"
         if seat.turn is not None:
-            return "retrying" if lane.retry_at > now else _DOING.get(seat.purpose, "thinking")
+            doing = "using" if lane.using else _DOING.get(seat.purpose, "thinking")
+            return "retrying" if lane.retry_at > now else doing
         if self.state.presented and self.state.presented.agent == agent:
             return "done"
         if seat.vote is not None:
@@ -245,8 +203,8 @@ class View:
                 return f"{mood}: {lane.note}"
             case "voted":
                 return f"voted for {self.author(seat.vote or 0)}"
-            case "thinking" | "presenting" | "checking" | "summarising":
-                return waiting(lane.waits) if lane.waits else f"{mood} {duration(int(max(0, now - lane.began)))}"
+            case "thinking" | "presenting" | "checking" | "summarising" | "using":
+                return _at_work(lane, mood, now)
             case "left":
                 return "left the team"
             case _:
@@ -254,27 +212,14 @@ class View:
                 return "answered anew" if again else "won" if won else mood
 
 
-def duration(seconds: float) -> str:
-    """`2.1 s` (a whole number as `2 s`), `1 m 05 s`, `1 h 05 m`."""
-    if seconds < 59.95:
-        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} m {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} m"
-
-
-def money(use: Use) -> str:
-    """US dollars, with a `+` where some calls have no known cost; empty where none has."""
-    if not use.priced:
-        return ""
-    return f"${use.cost:.{2 if use.cost >= 1 else 4}f}{'+' if use.priced < use.calls else ''}"
-
-
-def waiting(wait: Waiting) -> str:
-    """What a call waits for, in a phrase."""
-    how_long = f" {duration(max(1, round(wait.seconds)))}" if wait.seconds else ""
-    used = f" {wait.used:,.6g}/{wait.limit:,.6g}" if wait.limit else ""
-    name = line(wait.dimension, 60)
-    return f"waiting{how_long} for {name.upper() if name in UNITS else name}{used}"
+def _at_work(lane: Lane, mood: Mood, now: float) -> str:
+    if lane.waits:
+        return waiting(lane.waits)
+    what, since, failed = str(mood), lane.began, f", {lane.used} failed" if lane.in_vain else ""
+    if lane.using:
+        first, *more = lane.using.values()
+        what, since, failed = f"using {first}{f' +{len(more)}' if more else ''}", lane.since, ""
+    return f"{what} {duration(int(max(0, now - since)))}{failed}"
 
 
 def summary(view: View, now: float, session: str = "") -> tuple[str, str]:

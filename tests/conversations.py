@@ -9,21 +9,23 @@ import json
 import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 from massgen import prompts
-from massgen.backends import Request
+from massgen.agents.tools import Tools
+from massgen.backends import Request, Tool
 from massgen.coordination import Rules
 from massgen.events import Asked, Member, Recorded, Resumed, Stopped, TurnFailed
 from massgen.log import FORMAT, Log, Sink, line, read
-from massgen.messages import Chunk
+from massgen.messages import Chunk, Finish, ToolCallDelta, Usage
 from massgen.orchestrator import Orchestrator, Times
 from massgen.state import State
 from massgen.testing import says
+from massgen.toolbox import Offered, Returned, Toolbox
 from tests.facts import START
 from tests.stage import Actor, Cue, agents, play
 from tests.test_truths import NAMES, cues, rules, times
@@ -50,6 +52,57 @@ def speaker(text: str, *cues: Cue, model: str = "actor", summary: str = "They ta
     return Speaker([*cues], text, model, summary=summary)
 
 
+Use = tuple[str, Mapping[str, Any] | str]
+"""A tool and its arguments: a text is sent as it is."""
+
+
+@dataclass
+class Worker(Speaker):
+    """A speaker that uses tools first: in each model call those of the next round, of which an empty one is none."""
+
+    rounds: list[Sequence[Use]] = field(default_factory=list[Sequence[Use]])
+
+    async def _reply(self, request: Request) -> Sequence[Chunk]:
+        if not (self.rounds and (uses := self.rounds.pop(0))):
+            return await super()._reply(request)
+        await asyncio.sleep(1.0)
+        number = sum(bool(message.tool_calls) for message in request.messages)
+        texts = [given if isinstance(given, str) else json.dumps(given) for _, given in uses]
+        made = [
+            ToolCallDelta(place, f"call_{number}_{place}", name, text)
+            for place, ((name, _), text) in enumerate(zip(uses, texts, strict=True))
+        ]
+        return [*made, Usage(20, 8), Finish("tool_calls")]
+
+
+def worker(text: str, *rounds: Sequence[Use]) -> Worker:
+    return Worker([], text, rounds=[*rounds])
+
+
+@dataclass
+class Shelf:
+    """Stands in for the tools of an agent; using one takes as many seconds as `delays` says, else one."""
+
+    delays: Mapping[str, float] = field(default_factory=dict[str, float])
+    used: list[str] = field(default_factory=list[str])
+
+    async def offered(self) -> Sequence[Offered]:
+        path = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+        return (
+            Offered(Tool("read_file", "Read a file.", path)),
+            Offered(Tool("search", "Search the web.", {"type": "object", "properties": {"query": {"type": "string"}}})),
+            Offered(Tool("write_file", "Write a file.", path), "write", own=True),
+            Offered(Tool("send_mail", "Send a mail.", {"type": "object", "properties": {}}), "irreversible"),
+        )
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
+        self.used.append(name)
+        await asyncio.sleep(self.delays.get(name, 1.0))
+        if arguments.get("path") == "missing.md":
+            return Returned("There is no file missing.md.", is_error=True)
+        return Returned(f"{name} of {', '.join(map(str, arguments.values()))}: Canberra was founded in 1913.")
+
+
 Cast = Mapping[str, Actor]
 
 
@@ -65,9 +118,12 @@ class Session:
     rules: Rules = field(default_factory=Rules)
     times: Times = field(default_factory=Times)
     at: float = START
+    box: Toolbox | None = None
+    """Everyone's."""
 
-    def ask(self, question: str, cast: Cast, *, window: int = 0, until: float | None = None) -> State:
-        return self.process(Asked(question, roster(cast), window=window), cast, until=until)
+    def ask(self, question: str, cast: Cast, *, window: int = 0, until: float | None = None, **config: Any) -> State:
+        settings = {"orchestrator": config} if config else {}
+        return self.process(Asked(question, roster(cast), config=settings, window=window), cast, until=until)
 
     def resume(self, cast: Cast, *, until: float | None = None, **config: Any) -> State:
         return self.process(Resumed(roster(cast), {"orchestrator": config} if config else {}), cast, until=until)
@@ -80,7 +136,8 @@ class Session:
         async def scene() -> State:
             began, loop = self.at, asyncio.get_running_loop()
             with Log(self.path, clock=lambda: began + loop.time()) as log:
-                run = Orchestrator(agents(cast), log, self.rules, self.times, [*sinks], random.Random(0))
+                team = {name: replace(agent, tools=Tools(self.box)) for name, agent in agents(cast).items()}
+                run = Orchestrator(team, log, self.rules, self.times, [*sinks], random.Random(0))
                 with contextlib.suppress(asyncio.CancelledError):
                     running = asyncio.ensure_future(run.run(asked))
                     if until is not None:
@@ -173,6 +230,64 @@ def other_team(path: Path) -> Session:
     return session
 
 
+def tools(path: Path) -> Session:
+    """Tools are used side by side, wrongly, in vain, and until the run is interrupted; what was cut off is told."""
+    session = Session(path, box=Shelf({"write_file": 90.0}))
+    alice = worker(
+        "Canberra, as the files say.",
+        [("read_file", {"path": "notes.md"}), ("search", {"query": "capital of Australia"})],
+        [],
+        [],
+        [("send_mail", {})],
+    )
+    bob = worker("Canberra, since 1913.", [("read_file", {"path": "notes.md"}), ("write_file", {"path": "draft.md"})])
+    carol = worker("It is Canberra.", [("read_file", '{"path": ')], [("read_file", {"path": "missing.md"})])
+    session.ask("What is the capital of Australia?", {"alice": alice, "bob": bob, "carol": carol}, until=30.0)
+    session.box = Shelf()
+    alice.rounds = alice.rounds[-2:]
+    session.resume({"alice": alice, "bob": worker("Canberra, since 1913."), "carol": worker("It is Canberra.")})
+    return session
+
+
+PLANNING: dict[str, Any] = {"coordination": {"enable_agent_task_planning": True, "plan_scope": "team"}}
+
+
+def plan(path: Path) -> Session:
+    """A team's plan: made by one, worked at by all; what an agent that fails had taken is anyone's again. It outlasts its
+    question."""
+    session = Session(path, Rules(planning="team"))
+    tasks = [
+        {"id": "read", "description": "Read what there is", "priority": "high"},
+        {"id": "check", "description": "Check the dates", "depends_on": ["read"]},
+        {"id": "write", "description": "Write the answer", "depends_on": ["check"], "context": "In a sentence."},
+    ]
+
+    def moved(name: str, *states: str) -> list[Use]:
+        return [("update_task_status", {"task_id": name, "status": status}) for status in states]
+
+    alice = worker(
+        "Canberra, by plan.",
+        [("create_task_plan", {"tasks": tasks})],
+        [*moved("read", "in_progress"), ("get_ready_tasks", {})],
+        moved("read", "completed"),
+        [],
+        moved("check", "in_progress", "completed"),
+    )
+    bob = worker(
+        "", [("get_task_plan", {})], [("get_task_plan", {})], [("get_task_plan", {})], moved("check", "in_progress")
+    )
+    bob.cues = [Cue("refused")]
+    carol = worker("Canberra.", [("add_task", {"description": "Thank everybody", "id": "thanks", "parent": "none"})])
+    session.ask("What is the capital of Australia?", {"alice": alice, "bob": bob, "carol": carol}, **PLANNING)
+    alice = worker(
+        "Canberra, as planned.", moved("write", "in_progress"), [("add_task", {"description": "Thank everybody"})]
+    )
+    alice.cues = [Cue("comply", delay=90.0)]
+    session.ask("And in a sentence?", {"alice": alice, "carol": worker("Canberra.")}, until=30.0, **PLANNING)
+    session.resume({"carol": worker("Canberra is it.")}, **PLANNING)
+    return session
+
+
 @dataclass(frozen=True)
 class Process:
     """A process of a random session: what it is started for, with which team, and how it ends."""
@@ -231,7 +346,13 @@ def performed(path: Path, processes: Sequence[Process]) -> tuple[list[Recorded],
     return session.facts, find
 
 
-SESSIONS = {"three-questions": three_questions, "taken-up": taken_up, "other-team": other_team}
+SESSIONS = {
+    "three-questions": three_questions,
+    "taken-up": taken_up,
+    "other-team": other_team,
+    "tools": tools,
+    "plan": plan,
+}
 
 
 def write(folder: Path) -> None:

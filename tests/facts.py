@@ -11,6 +11,7 @@ from massgen.events import (
     Evaluated,
     Fact,
     Member,
+    PlanChanged,
     Presented,
     Purpose,
     Recorded,
@@ -20,12 +21,15 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
 )
 from massgen.messages import Message, Text
+from massgen.planning import PlannedTask
 
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 """Of small teams; the agents of larger ones are numbered."""
@@ -103,6 +107,20 @@ class Run:
     def vote(self, name: str, author: str, reason: str = "it names the compromise") -> "Run":
         self.call(name, "", seconds=0.4)
         self.add(Voted(name, self.turns[name], self.answers[author], reason))
+        return self
+
+    def use(self, name: str, tool: str, arguments: str = "{}", call: str = "c1") -> "Run":
+        self.add(ToolCalled(name, self.turns[name], call, tool, arguments))
+        return self
+
+    def result(
+        self, name: str, content: str, *, seconds: float = 0.5, is_error: bool = False, call: str = "c1"
+    ) -> "Run":
+        self.add(ToolReturned(name, self.turns[name], call, content, is_error, seconds), after=seconds)
+        return self
+
+    def plan(self, name: str, *tasks: PlannedTask, plan: str = "", deleted: tuple[str, ...] = ()) -> "Run":
+        self.add(PlanChanged(name, self.turns[name], plan, tasks, deleted))
         return self
 
     def fail(self, name: str, cause: str) -> "Run":

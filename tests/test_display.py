@@ -4,6 +4,7 @@ import io
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,21 @@ from rich.color import ColorType
 from rich.console import Console
 
 from massgen.display import Mode, NoView, PlainView, open_display
-from massgen.events import Evaluated, Informed, Presented, Reprompted, Said, Spent, Stopped, TurnFailed, Waited
+from massgen.events import (
+    Evaluated,
+    Informed,
+    PlanChanged,
+    Presented,
+    Reprompted,
+    Said,
+    Spent,
+    Stopped,
+    TurnFailed,
+    Waited,
+)
 from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
 from massgen.messages import Message, Text, TextDelta, ToolCall, Waiting
+from massgen.planning import PlannedTask
 from massgen.view import View
 from tests import pictures
 from tests.facts import START, Run, answering, conversed, presenting, resumed, troubled, voting, whole
@@ -295,6 +308,38 @@ def test_verbose_lines_tell_when_every_turn_and_every_call_too() -> None:
     times = [float(line.split()[0]) for line in lines]
     assert times == sorted(times)
     assert times[0] == 0.0
+
+
+def test_tools_are_told_in_verbose_lines_and_what_became_of_a_plan_in_every_mode() -> None:
+    run = answering(2)
+    tasks = [PlannedTask("t1", "Read"), PlannedTask("t2", "Check\nit"), PlannedTask("t3", "Write")]
+    run.use("alice", "read_file", '{"path": "notes.md"}').result("alice", "Canberra,\nsince 1913.")
+    run.use("bob", "search").result("bob", "No network.", is_error=True)
+    run.plan("alice", *tasks)
+    started = [replace(task, status="in_progress", assignee="alice") for task in tasks]
+    run.plan("alice", started[1]).plan("alice", replace(started[1], status="completed")).plan("alice", *started[::2])
+    run.plan("alice", replace(tasks[0], description="Read it")).plan("alice", PlannedTask("t4", "Thank"))
+    run.plan("alice", replace(tasks[0], description="Read all")).plan("alice", deleted=("t4",))
+    run.add(PlanChanged("alice", None, "", (tasks[2],)))
+    planned = [
+        "alice planned 3 tasks",
+        "alice began t2: Check it",
+        "alice completed t2: Check it (1/3)",
+        "alice began t1, t3",
+        "alice put back t1: Read it",
+        "alice added t4: Thank",
+        "alice changed t1: Read all",
+        "alice deleted t4",
+        "alice gave back t3",
+    ]
+    assert plain(run)[1:-2] == planned
+    assert [told[11:] for told in plain(run, mode="verbose")[3:-2]] == [
+        'alice uses read_file {"path": "notes.md"}',
+        "alice used read_file (0.5 s): Canberra, since 1913.",
+        "bob uses search {}",
+        "bob used search (0.5 s), which failed: No network.",
+        *planned,
+    ]
 
 
 def test_a_long_sessions_name_is_told_in_full() -> None:

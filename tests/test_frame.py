@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,6 +19,7 @@ from massgen.cells import counted
 from massgen.events import Evaluated, Stopped, TurnFailed
 from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
 from massgen.messages import TextDelta
+from massgen.planning import PlannedTask
 from massgen.view import Mood, View
 from tests.facts import START, Run, answering, presenting, voting, whole
 from tests.pictures import DARK, LIGHT, LIVE_VIEW_LIGHT, live_view, svg
@@ -33,7 +35,7 @@ def frame_of(view: View, width: int = 80, height: int = 24, glyphs: Glyphs = UNI
     return paint(view, view.began + 3.4 + view.use.calls, width, height, glyphs)
 
 
-def rows(view: View, width: int = 80, height: int = 24, **options: bool) -> list[str]:
+def rows(view: View, width: int = 80, height: int = 24, **options: Any) -> list[str]:
     return painted(view, width, height=height, **options).splitlines()
 
 
@@ -106,6 +108,7 @@ def moods() -> dict[Mood, View]:
         "done": viewed(whole(2)),
         "summarising": viewed(whole(2).ask("And New Zealand?").begin("summarise", ["alice"])),
         "left": viewed(answering(2).interrupt("alice", "bob").resume("bob")),
+        "using": viewed(answering(2).use("alice", "read_file")),
     }
 
 
@@ -184,6 +187,29 @@ def test_the_footer_says_that_the_conversation_is_summarised() -> None:
     drawn = rows(viewed(run))
     assert drawn[-1].startswith("summarising · ")
     assert drawn[2].startswith("● alice model-a          │ · bob")
+
+
+def test_how_far_the_plan_is_stands_below_the_team_on_one_row_and_remains_after_the_run() -> None:
+    tasks = [PlannedTask("t1", "Read"), PlannedTask("t2", "Check \x1b[2J" + "it " * 99, depends_on=("t1",))]
+    run = answering(2)
+    assert not any("plan" in row for row in rows(viewed(run)))
+    run.plan("alice", *tasks)
+    assert rows(viewed(run))[-1] == "plan ░░ 0/2 · 1 ready, 1 blocked"
+    run.plan("alice", replace(tasks[0], status="completed", assignee="alice"))
+    run.plan("bob", replace(tasks[1], status="in_progress", assignee="bob"))
+    drawn = rows(viewed(run), 60)
+    assert drawn[-1].startswith("plan █░ 1/2 · 0 ready, 0 blocked · bob: t2 Check it")
+    assert len(drawn[-1]) <= 60
+    assert rows(viewed(run), 60, glyphs=ASCII)[-1].startswith("plan #. 1/2, 0 ready")
+    assert rows(viewed(run), closing=True)[-1].startswith("plan █░ 1/2")
+    assert not any("plan" in row for row in rows(viewed(run), 60, 11)), "there is no room"
+
+
+def test_plans_of_their_own_stand_beside_each_other() -> None:
+    run = answering(2)
+    for name in run.names:
+        run.plan(name, PlannedTask("t1", "Read", status="completed", assignee=name), plan=name)
+    assert rows(viewed(run))[-1] == "alice █ 1/1 · bob █ 1/1"
 
 
 def test_a_checked_answer_is_the_winners_again() -> None:

@@ -29,6 +29,7 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -190,9 +191,17 @@ def test_the_golden_logs_of_real_runs_agree_with_the_rules(name: str, capsys: py
 @pytest.mark.parametrize("name", SESSIONS)
 def test_runs_like_those_of_the_golden_logs_are_as_they_were(name: str, tmp_path: Path) -> None:
     def shape(facts: Sequence[Recorded]) -> list[Fact]:
-        """Without how long calls took, and the words in which agents are asked again."""
-        told = [each.fact for each in facts if not isinstance(each.fact, Spent)]
-        return [replace(fact, why="") if isinstance(fact, Reprompted) else fact for fact in told]
+        """Without how long calls took, and the words of tools and in which agents are asked again."""
+        told: list[Fact] = []
+        for fact in (each.fact for each in facts if not isinstance(each.fact, Spent)):
+            match fact:
+                case Reprompted():
+                    told.append(replace(fact, why=""))
+                case ToolReturned():
+                    told.append(replace(fact, content="", seconds=0.0))
+                case _:
+                    told.append(fact)
+        return told
 
     golden = read(GOLDEN.parent / f"format-1-{name}.jsonl")
     assert shape(SESSIONS[name](tmp_path / LOG_NAME).facts) == shape(golden)

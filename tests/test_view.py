@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from massgen.display import detail, told
 from massgen.errors import LogError
 from massgen.events import (
     Answered,
@@ -19,6 +20,7 @@ from massgen.events import (
     Fact,
     Informed,
     Member,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
@@ -28,6 +30,8 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -36,6 +40,8 @@ from massgen.events import (
 )
 from massgen.frame import UNICODE, paint
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage, Waiting
+from massgen.plan_words import tree
+from massgen.planning import STATUSES, PlannedTask
 from massgen.rosters import Change
 from massgen.streams import KEEP, line, safe
 from massgen.view import Use, View, duration, money, summary
@@ -118,6 +124,35 @@ def test_a_failed_agent_names_its_cause_and_a_late_one_is_dropped() -> None:
     run = answering(3).fail("bob", "HTTP 401")
     run.add(TurnFailed("carol", run.turns["carol"], "timeout", ""))
     assert statuses(run) == ["thinking 0 s", "failed: HTTP 401", "dropped: timeout"]
+
+
+def test_an_agent_that_uses_tools_says_which_how_long_and_what_failed() -> None:
+    run = answering(2).use("alice", "read_file").use("alice", "search\x1b", call="c2")
+    assert statuses(run, 3)[0] == "using read_file +1 3 s"
+    run.result("alice", "There is none.", is_error=True, seconds=2.0)
+    assert statuses(run, 1)[0] == "using search 3 s"
+    run.result("alice", "Canberra.", call="c2")
+    assert statuses(run)[0] == "thinking 2 s"
+    run.use("alice", "read_file").result("alice", "There is none.", is_error=True)
+    assert statuses(run)[0] == "thinking 3 s, read_file failed"
+    run.call("alice", "So be it.")
+    assert statuses(run)[0] == "thinking 4 s"
+
+
+def test_tools_that_were_in_use_when_a_run_was_interrupted_are_so_when_it_goes_on() -> None:
+    run = answering(1).use("alice", "write_file").interrupt("alice").resume()
+    assert statuses(run, 2) == ["using write_file 2 s"]
+    assert statuses(run.result("alice", "It may have been done.", is_error=True)) == ["thinking 0 s, write_file failed"]
+    assert statuses(run.answer("alice")) == ["answered"]
+
+
+def test_a_plan_that_is_over_is_not_followed_into_the_next_question() -> None:
+    done = PlannedTask("t1", "Read", status="completed", assignee="alice")
+    run = whole(1).ask().begin("solo").plan("alice", done)
+    assert viewed(run).plans[""].over
+    assert viewed(run.ask()).plans == {}
+    run.begin("solo").plan("alice", PlannedTask("t2", "Check"))
+    assert (viewed(run).plans[""].done, viewed(run.ask()).plans[""].count) == (1, 2)
 
 
 def test_a_cancelled_turn_leaves_the_agent_as_it_was() -> None:
@@ -445,6 +480,32 @@ _fact = st.one_of(
     st.builds(Evaluated, _names, st.none() | _seq, st.sampled_from(["submit", "restart"]), _text),
     st.builds(Stopped, st.sampled_from(["answered", "timeout"])),
 )
+_task_names = st.sampled_from(["t1", "t2", "t3", ""])
+_task = st.builds(
+    PlannedTask,
+    _task_names,
+    _text,
+    st.lists(_task_names, max_size=2).map(tuple),
+    st.sampled_from(STATUSES),
+    parent=_task_names,
+    assignee=_names | st.just("zoe"),
+    reason=_text,
+)
+_work = st.one_of(
+    st.builds(ToolCalled, _names | st.just("zoe"), _seq, st.sampled_from(["c1", "c2"]), _text, _text),
+    st.builds(
+        ToolReturned, _names | st.just("zoe"), _seq, st.sampled_from(["c1", "c2"]), _text, st.booleans(), _seconds
+    ),
+    st.builds(
+        PlanChanged,
+        _names | st.just("zoe"),
+        st.none() | _seq,
+        st.sampled_from(["", "alice"]),
+        st.lists(_task, max_size=3).map(tuple),
+        st.lists(_task_names, max_size=2).map(tuple),
+        st.lists(_task_names, max_size=2).map(tuple),
+    ),
+)
 _chunk = st.one_of(
     st.builds(TextDelta, _text), st.builds(ReasoningDelta, _text), st.builds(ToolCallDelta, _seq, arguments=_text)
 )
@@ -464,7 +525,20 @@ def fitting(fact: Fact, answers: list[int]) -> Fact:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(_fact | st.tuples(_names, _chunk), max_size=40), st.floats(0, 100))
+@given(st.lists(_work, max_size=30))
+def test_tools_and_plans_can_be_followed_in_any_order_and_of_anybody(facts: list[Fact]) -> None:
+    view = View()
+    for seq, fact in enumerate(facts, 1):
+        view.fact(Recorded(seq, START, fact))
+        assert paint(view, START, 80, 24, UNICODE).lines
+        assert line(told(fact, view) or detail(fact, view)) == (told(fact, view) or detail(fact, view)) != ""
+    for plan in view.state.plans.values():
+        assert sorted(each.task.id for each in tree(plan)) == sorted(plan.tasks)
+        assert all(each.state for each in tree(plan))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_fact | _work | st.tuples(_names, _chunk), max_size=40), st.floats(0, 100))
 def test_whatever_happens_the_view_can_be_read_and_stays_small(
     items: list[Fact | tuple[str, Chunk]], later: float
 ) -> None:

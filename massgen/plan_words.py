@@ -1,0 +1,140 @@
+"""A plan for people: where it stands, what a change of it did, its tasks as a tree. Pure.
+
+Never raises, also of a part of a log: what is said of tasks that are not there is left out. Texts are as the models wrote them:
+whoever shows them makes them safe.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from massgen.events import PlanChanged
+from massgen.figures import duration
+from massgen.planning import Change, Plan, PlannedTask, changed, waiting
+
+MAX_NAMES = 5
+"""Tasks that a phrase names."""
+MAX_BAR = 10
+"""Characters of a bar that shows how far a plan is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a plan stands: how many of its tasks are completed, ready and blocked, and which are being done."""
+
+    done: int
+    count: int
+    doing: tuple[PlannedTask, ...]
+    ready: int
+    blocked: int
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done == self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A task in the tree: `level` tasks above it; `waits` are those that it waits for."""
+
+    level: int
+    task: PlannedTask
+    waits: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """How far it is, who does it or did it, and what it waits for."""
+        task = self.task
+        match task.status:
+            case "completed":
+                took = f" in {duration(task.ended - task.started)}" if task.ended > task.started > 0 else ""
+                return f"completed by {task.assignee or 'nobody'}{took}"
+            case "in_progress":
+                return f"in progress: {task.assignee or 'nobody'}"
+            case "pending":
+                what = f"waits for {names(self.waits)}" if self.waits else "ready"
+                meant = f", meant for {task.assignee}" if task.assignee else ""
+                return f"{what}{meant}{f'; was put back: {task.reason}' if task.reason else ''}"
+
+
+def standing(plan: Plan) -> Standing:
+    """Where `plan` stands."""
+    waits = [*waiting(_sound(plan)).values()]
+    doing = tuple(task for task in plan.tasks.values() if task.status == "in_progress")
+    done = len(plan.tasks) - len(doing) - len(waits)
+    return Standing(done, len(plan.tasks), doing, sum(not each for each in waits), sum(map(bool, waits)))
+
+
+def phrases(name: str, plan: Standing, marks: str) -> Iterator[str]:
+    """Where the plan called `name` stands, in phrases of which what is being done comes last: there may be no room for it.
+    Of `marks` one stands for what is done, one for what is not."""
+    cells = min(MAX_BAR, plan.count)
+    full = cells * plan.done // max(1, plan.count)
+    yield f"{name or 'plan'} {marks[0] * full}{marks[1] * (cells - full)} {plan.done}/{plan.count}"
+    if not plan.over:
+        yield f"{plan.ready} ready, {plan.blocked} blocked"
+    for task in plan.doing[:MAX_NAMES]:
+        yield f"{task.assignee}: {task.id} {task.description}"
+
+
+def tree(plan: Plan) -> list[Place]:
+    """Its tasks in their order, parts below what they are parts of."""
+    waits, below = waiting(_sound(plan)), dict[str, list[PlannedTask]]()
+    for task in plan.tasks.values():
+        below.setdefault(task.parent if task.parent in plan.tasks else "", []).append(task)
+    told: dict[str, Place] = {}
+    for top in (*below.get("", ()), *plan.tasks.values()):  # parts of each other, as no plan has, come last
+        for level, task in _under(top, below, 0):
+            told.setdefault(task.id, Place(level, task, waits.get(task.id, ())))
+    return [*told.values()]
+
+
+def _under(task: PlannedTask, below: dict[str, list[PlannedTask]], level: int) -> Iterator[tuple[int, PlannedTask]]:
+    yield level, task
+    for part in below.pop(task.id, ()):
+        yield from _under(part, below, level + 1)
+
+
+def news(before: Plan, fact: PlanChanged) -> str:
+    """What `fact` did to the plan, as a phrase after the name of its agent."""
+    after = changed(before, Change(fact.tasks, fact.deleted, fact.order)).tasks
+    added = [task for task in fact.tasks if task.id not in before.tasks]
+    moved = [task for task in fact.tasks if task.id in before.tasks and before.tasks[task.id].status != task.status]
+    if fact.turn is None:
+        return f"gave back {names(task.id for task in fact.tasks)}"
+    if after and not after.keys() & before.tasks.keys():
+        return f"planned {len(after)} task{'s' * (len(after) != 1)}"
+    if added:
+        return f"added {_named(added)}"
+    if fact.deleted:
+        return f"deleted {names(fact.deleted)}"
+    if moved:
+        done = sum(task.status == "completed" for task in after.values())
+        progress = f" ({done}/{len(after)})" if moved[0].status == "completed" else ""
+        return f"{_VERBS[moved[0].status]} {_named(moved)}{progress}"
+    return f"changed {_named(fact.tasks)}"
+
+
+_VERBS = {"pending": "put back", "in_progress": "began", "completed": "completed"}
+
+
+def names(ids: Iterable[str]) -> str:
+    """The first of them, and how many more."""
+    every = [*ids]
+    more = f" and {len(every) - MAX_NAMES} more" if len(every) > MAX_NAMES else ""
+    return f"{', '.join(every[:MAX_NAMES])}{more}" or "nothing"
+
+
+def _named(tasks: Iterable[PlannedTask]) -> str:
+    every = [*tasks]
+    return f"{every[0].id}: {every[0].description}" if len(every) == 1 else names(task.id for task in every)
+
+
+def _sound(plan: Plan) -> Plan:
+    """`plan` without what is said of tasks that it does not have."""
+
+    def mended(task: PlannedTask) -> PlannedTask:
+        known = tuple(name for name in task.depends_on if name in plan.tasks)
+        return replace(task, depends_on=known, parent=task.parent if task.parent in plan.tasks else "")
+
+    return replace(plan, tasks={name: mended(task) for name, task in plan.tasks.items()})
