@@ -218,6 +218,8 @@ def named(name: str) -> Callable[[], str]:
 async def test_functions_are_offered_first_and_never_under_a_reserved_name_or_anothers() -> None:
     functions = [described(named("vote"), "a:vote"), described(named("sum"), "a:sum"), described(named("sum"), "b:sum")]
     async with Servers() as servers:
+        none = agent_toolbox(servers, {}, functions, excluded=["*"])
+        assert await none.offered() == []
         tools = agent_toolbox(servers, {}, functions, reserved=("vote", "new_answer"), access={"sum": "read"})
         names = {each.tool.name: each.access for each in await tools.offered()}
         first, second, third = names

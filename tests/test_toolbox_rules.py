@@ -15,7 +15,7 @@ from massgen.toolbox import Access
 from massgen.toolbox.agent import agent_toolbox, classed
 from massgen.toolbox.names import fits, of_server, unlike, unmet
 from massgen.toolbox.results import failed
-from massgen.toolbox.schemas import flaw
+from massgen.toolbox.schemas import flaw, mended
 from massgen.toolbox.servers import Servers
 from tests.mcp_servers import raw
 
@@ -140,6 +140,12 @@ def test_schemas_are_bounded_in_depth_and_size() -> None:
         deep = {"type": "object", "properties": {"a": deep}}
     assert flaw(deep) == flaw({"properties": {str(n): {} for n in range(6_000)}})
     assert "more than 5000 parts, or 40 levels" in flaw(deep)
+
+
+def test_of_many_broken_tools_some_are_named_and_the_rest_is_counted() -> None:
+    listing, told = mended({"tools": [{"name": f"tool{number}"} for number in range(30)]})
+    assert listing == {"tools": []}
+    assert (len(told), told[-1]) == (21, "10 more tools are left out")
 
 
 def test_a_long_error_is_shortened() -> None:

@@ -39,7 +39,7 @@ def children() -> list[psutil.Process]:
 
 async def test_a_call_returns_text_and_a_servers_own_error_is_told_as_it_is() -> None:
     async with box(raw()) as tools:
-        assert len(await tools.offered()) == 17
+        assert len(await tools.offered()) == 20
         said = await tools.call("mcp__raw__echo", {"text": "grüß dich"})
         assert (said.content, said.is_error) == ("grüß dich", False)
         refused = await tools.call("mcp__raw__refuses", {})
@@ -176,6 +176,13 @@ async def test_a_server_that_hangs_is_ended_and_started_anew() -> None:
         assert not psutil.pid_exists(pid)
 
 
+async def test_a_server_that_closes_its_output_is_lost_though_it_runs() -> None:
+    async with box(raw()) as tools:
+        await tools.offered()
+        assert "it closed its output" in (await tools.call("mcp__raw__closes", {})).content
+        assert (await tools.call("mcp__raw__count", {})).content == "1"
+
+
 async def test_cancelling_a_call_leaves_the_server_to_the_others() -> None:
     async with box(raw()) as tools:
         await tools.offered()
@@ -192,9 +199,10 @@ async def test_giving_up_waiting_for_a_start_leaves_the_start_to_the_others() ->
     async with Servers() as servers:
         first, second = (agent_toolbox(servers, {"raw": raw()}) for _ in range(2))
         impatient, patient = asyncio.create_task(first.offered()), asyncio.create_task(second.offered())
-        await asyncio.sleep(0)
+        while "start-raw" not in {each.get_name() for each in asyncio.all_tasks()}:
+            await asyncio.sleep(0)
         impatient.cancel()
-        assert len(await patient) == 17
+        assert len(await patient) == 20
 
 
 @pytest.mark.parametrize("ways", [(), ("id-last",)])
@@ -208,6 +216,14 @@ async def test_a_flood_of_100_mb_is_refused_without_being_kept_and_the_server_st
         assert flood.content == "the server's reply was refused: it was larger than 16 MB"
         assert psutil.Process().memory_info().rss - before < 40_000_000
         assert (await tools.call("mcp__raw__pid", {})).content == pid
+
+
+async def test_an_overlong_notice_is_passed_over_and_an_overlong_line_that_says_nothing_ends_its_server() -> None:
+    async with box(raw()) as tools:
+        await tools.offered()
+        assert (await tools.call("mcp__raw__shouts", {})).content == "quiet"
+        raving = await tools.call("mcp__raw__raves", {})
+        assert "it wrote a line of more than 16 MB that answers no call" in raving.content
 
 
 async def test_a_flood_without_end_ends_its_server() -> None:
@@ -360,20 +376,22 @@ def test_mcp_is_not_loaded_before_a_server_is_used() -> None:
 
 
 async def test_a_team_that_is_interrupted_while_it_closes_leaves_nothing_behind() -> None:
+    running, ready = list[psutil.Process](), asyncio.Event()
+
     async def team() -> None:
         async with box(raw("stubborn")) as tools:
             await tools.offered()
+            running.append(psutil.Process(int((await tools.call("mcp__raw__pid", {})).content)))
+            ready.set()
 
     closing = asyncio.create_task(team())
-    while not any("raw.py" in " ".join(each.cmdline()) for each in children() if each.status() != "zombie"):
-        await asyncio.sleep(0.01)
-    (server,) = [each for each in children() if "raw.py" in " ".join(each.cmdline())]
-    while "start-raw" in {each.get_name() for each in asyncio.all_tasks()}:
-        await asyncio.sleep(0.01)
+    await ready.wait()
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    assert not server.is_running() or server.status() == "zombie"
+    async with asyncio.timeout(2):
+        while running[0].is_running() and running[0].status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
 
 
 HOLDER = """

@@ -101,10 +101,11 @@ class Connection:
         self._over.set()
         if not self._ready.done():
             self._task.cancel()
-        await asyncio.wait([self._task], timeout=_CLOSING_SECONDS[self._settings.is_program])
-        if not self._task.done():
+        try:
+            await asyncio.wait([self._task], timeout=_CLOSING_SECONDS[self._settings.is_program])
+        finally:  # in vain if it is over; else, also where this itself was cancelled, a program is killed
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=1)
+        await asyncio.wait([self._task], timeout=1)
 
     def give_up(self, why: str) -> None:
         """Call it lost, for what it does or does not do, and have it ended."""
@@ -173,7 +174,7 @@ class Connection:
     async def _streams(self) -> AsyncGenerator[tuple[Any, Any]]:
         settings = self._settings
         inner = (
-            program(settings, self._tail, self._fail, self._keeper)
+            program(settings, self._tail, self._fail, lambda: bool(self.lost), self._keeper)
             if settings.is_program
             else address(settings, self._refusals)
         )
@@ -196,8 +197,7 @@ class Connection:
         return tuple(each for each in found if unique[each.name] is each)[:MAX_TOOLS]
 
     def _note(self, problem: str) -> None:
-        if len(self.problems) < 20:
-            self.problems[problem] = None
+        self.problems[problem] = None
 
     def _fail(self, why: str) -> None:
         """The first reason counts, for the others follow from it."""

@@ -7,7 +7,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -62,21 +62,11 @@ class Function:
                 result, error = None, raised
             finally:
                 self.slots.release()
-            with _until_closed():
+            with suppress(RuntimeError):  # the loop is gone: nobody waits for it any longer
                 loop.call_soon_threadsafe(_settle, done, result, error)
 
         threading.Thread(target=work, name=f"tool-{self.tool.name}", daemon=True).start()
         return await done
-
-
-@contextmanager
-def _until_closed() -> Generator[None]:
-    """A function may return after the loop is gone; nobody waits for it then."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "closed" not in str(error):
-            raise
 
 
 def _said(error: BaseException) -> str:

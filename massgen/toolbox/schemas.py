@@ -7,6 +7,7 @@ TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 MAX_DEPTH = 40
 MAX_PARTS = 5_000
 """A schema with more parts than this is refused: it would fill a model's window by itself."""
+MAX_TOLD = 20
 _BY_NAME = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ONE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
@@ -72,4 +73,5 @@ def mended(listing: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 told.append(f"the tool {name[:60]!r} is left out: {why}")
             case _:
                 told.append("a tool without a name is left out")
-    return {**listing, "tools": [*tools.values()]}, told
+    more = [f"{len(told) - MAX_TOLD} more tools are left out"] if len(told) > MAX_TOLD else []
+    return {**listing, "tools": [*tools.values()]}, [*told[:MAX_TOLD], *more]

@@ -25,7 +25,7 @@ from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_a
 
 from massgen.config_tools import McpServer
 from massgen.toolbox.keeper import Keeper
-from massgen.toolbox.results import MAX_RESULT
+from massgen.toolbox.results import MAX_RESULT, Lost
 
 _CHUNK = 2**16
 _EDGE = 4_096
@@ -36,6 +36,8 @@ _GRACE = 2.0
 """Seconds for ending once stdin is closed, and again half as many after SIGTERM."""
 _PARSE_ERROR = -32700
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
+_METHOD = re.compile(rb'\s*\{[^{}\[\]]*"method"\s*:')
+"""At the top, before anything nested: a request or a notification of the server's own, not a reply."""
 _ID_FIRST = re.compile(rb"\s*\{(?:\s*" + _VERSION + rb'\s*,)?\s*"id"\s*:\s*(\d{1,15})\s*,')
 _ID_LAST = re.compile(rb',\s*"id"\s*:\s*(\d{1,15})\s*(?:,\s*' + _VERSION + rb"\s*)?\}\s*$")
 
@@ -55,9 +57,8 @@ class Tail:
         self._lines, self._width = deque[str](maxlen=lines), width
 
     def add(self, data: bytes) -> None:
-        for line in data.decode(errors="replace").splitlines()[-8:]:
-            if line.strip():
-                self._lines.append(line.strip()[: self._width])
+        lines = [line.strip()[: self._width] for line in data.decode(errors="replace").splitlines()]
+        self._lines.extend(line for line in lines if line)
 
     def __str__(self) -> str:
         return " | ".join(self._lines)
@@ -94,8 +95,11 @@ class Lines:
 
 
 @asynccontextmanager
-async def program(settings: McpServer, tail: Tail, lost: Callable[[str], None], keeper: Keeper) -> Streams:
-    """The streams of a program, which runs as long as this context. `lost` is told why, once no more comes from it.
+async def program(
+    settings: McpServer, tail: Tail, lost: Callable[[str], None], is_lost: Callable[[], bool], keeper: Keeper
+) -> Streams:
+    """The streams of a program, which runs as long as this context. `lost` is told why, once no more comes from it; one
+    that `is_lost`, to whomever, gets no time to end by itself.
 
     Raises `OSError` if it cannot be started."""
     process = await _start(settings)
@@ -113,7 +117,7 @@ async def program(settings: McpServer, tail: Tail, lost: Callable[[str], None], 
             finally:
                 told.clear()  # that it ends now is no news
                 with anyio.CancelScope(shield=True):
-                    await _end(process)
+                    await _end(process, 0 if is_lost() else _GRACE)
                 tasks.cancel_scope.cancel()
     finally:
         _signal(process, "SIGKILL")  # what it left behind; itself only if this was interrupted
@@ -147,18 +151,28 @@ async def _read(
     tail: Tail,
     told: list[Callable[[str], None]],
 ) -> None:
-    lines, stdout = Lines(), _pipe(process.stdout)
     async with inward:
-        while (chunk := await stdout.read(_CHUNK)) and lines.pending <= MAX_FLOOD:
-            for line, whole in lines.feed(chunk):
-                if message := parsed(line) if whole else refusal(line, f"it was larger than {MAX_RESULT >> 20} MB"):
+        try:
+            async for line, whole in _lines(_pipe(process.stdout)):
+                if message := heard(line, whole):
                     with suppress(anyio.BrokenResourceError):  # the session is over: what comes is poured away
                         await inward.send(SessionMessage(message))
                 else:
                     tail.add(line[:_EDGE])
-        why = f"it wrote a line of more than {MAX_FLOOD >> 20} MB" if chunk else await _how_it_ended(process)
+            why = await _how_it_ended(process)
+        except Lost as error:
+            why = str(error)
         for tell in told:
             tell(why)
+
+
+async def _lines(stdout: asyncio.StreamReader) -> AsyncGenerator[tuple[bytes, bool]]:
+    lines = Lines()
+    while chunk := await stdout.read(_CHUNK):
+        for line in lines.feed(chunk):
+            yield line
+        if lines.pending > MAX_FLOOD:
+            raise Lost(f"it wrote a line of more than {MAX_FLOOD >> 20} MB")
 
 
 async def _how_it_ended(process: Process) -> str:
@@ -183,10 +197,10 @@ async def _overhear(process: Process, tail: Tail) -> None:
         tail.add(chunk)
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, grace: float) -> None:
     """Close its stdin, as MCP has it, and wait; then SIGTERM, and wait; then SIGKILL, for its whole process group."""
     _pipe(process.stdin).close()
-    if not await _ended(process, _GRACE):
+    if not await _ended(process, grace):
         _signal(process, "SIGTERM")
         await _ended(process, _GRACE / 2)
     _signal(process, "SIGKILL")
@@ -211,23 +225,29 @@ def _signal(process: Process, name: str) -> None:
 
 
 def _pipe(pipe: Pipe | None) -> Pipe:
-    if pipe is None:
-        raise AssertionError("it was started with pipes")
+    assert pipe is not None, "it was started with pipes"
     return pipe
 
 
-def parsed(line: bytes) -> JSONRPCMessage | None:
-    """The message in a line. A reply that breaks the protocol becomes an error of the call that it answers; None: a word
-    that is no message, such as a greeting on stdout."""
+def heard(line: bytes, whole: bool = True) -> JSONRPCMessage | None:
+    """The message in a line; None: a word that is no message, such as a greeting on stdout.
+
+    A reply that breaks the protocol, or is not `whole`, becomes an error of the call that it answers. Raises `Lost` where
+    nobody can tell which call that is, for all would wait."""
+    if not whole:
+        refused = _refusal(line, f"it was larger than {MAX_RESULT >> 20} MB")
+        if refused or _METHOD.match(line):
+            return refused
+        raise Lost(f"it wrote a line of more than {MAX_RESULT >> 20} MB that answers no call")
     try:
         return jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
-        return refusal(line, "it broke the protocol: no JSON-RPC result")
+        return _refusal(line, "it broke the protocol: no JSON-RPC result")
 
 
-def refusal(line: bytes, why: str) -> JSONRPCError | None:
+def _refusal(line: bytes, why: str) -> JSONRPCError | None:
     """An error in the place of a reply, if one of the two ends of the line says which call that was to answer."""
-    if b'"method"' in line[:_EDGE]:
+    if _METHOD.match(line[:_EDGE]):
         return None
     found = _ID_FIRST.match(line[:_EDGE]) or _ID_LAST.search(line[-_EDGE:])
     error = ErrorData(code=_PARSE_ERROR, message=f"the server's reply was refused: {why}")

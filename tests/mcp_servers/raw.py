@@ -17,7 +17,7 @@ WAYS = sys.argv[1:]
 ANY: dict[str, Any] = {"type": "object", "properties": {}}
 STRUCTURE = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 CALLS = [
-    "echo", "env", "where", "pid", "count", "dies", "hangs", "slow", "floods", "floods-forever", "no-object", "no-content",
+    "echo", "env", "where", "pid", "count", "dies", "hangs", "slow", "floods", "floods-forever", "shouts", "raves", "closes", "no-object", "no-content",
     "no-json", "refuses", "parts", "structured", "nothing",
 ]  # fmt: skip
 ODD: list[Any] = [
@@ -61,7 +61,9 @@ def listing(cursor: str) -> dict[str, Any]:
 
 calls = itertools.count(1)
 RESULTS: dict[str, Any] = {
+    "raves": None,
     "slow": None,  # is never answered; everything else is
+    "shouts": {"content": [{"type": "text", "text": "quiet"}]},
     "no-object": "a word",
     "no-content": {"content": [{"type": "text"}]},
     "no-json": {"content": []},
@@ -107,6 +109,14 @@ def misbehave(name: str) -> None:
         case "floods-forever":
             while True:
                 sys.stdout.write("x" * 1_000_000)
+        case "shouts" | "raves":
+            start = (
+                '{"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "' if name == "shouts" else ""
+            )
+            print(f'{start}{"x" * 2**25}"}}}}', flush=True)
+        case "closes":
+            os.close(1)
+            time.sleep(600)
         case "no-json":
             sys.stdout.write("Oops: I am not JSON\n")
         case _:
