@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massgen.backends.providers import PROVIDERS, key_name, litellm_row
-from massgen.config import AgentConfig, BackendConfig, BackendType, Config, RateLimit, RateLimits
+from massgen.config import AgentConfig, BackendConfig, BackendType, Config
+from massgen.config_limits import RateLimit, RateLimits
 from massgen.errors import ConfigError
 from massgen.limit_rules import GENERIC
 from massgen.loading import Loaded, read_limits

@@ -1,16 +1,12 @@
 """What a configuration may say: typed and strict. `massgen.loading` reads it from a file."""
 
-import difflib
-import functools
-import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, SecretStr
 
-from massgen import builtins
-from massgen.config_tools import Access, Classes, Functions, McpServer, McpServers, Names, Section, server_conflicts
-from massgen.limit_rules import OrPath, entries, limit_conflicts
+from massgen.config_limits import RateLimits, Seconds
+from massgen.config_tools import Access, Classes, Functions, McpServer, McpServers, Section, ToolUser
+from massgen.limit_rules import OrPath
 from massgen.planning import MOST_TASKS
 from massgen.prompts import ROLES
 
@@ -24,10 +20,6 @@ Where: TypeAlias = tuple[str | int, ...]
 """Keys and places from the top of the configuration down to a value."""
 MAX_AGENTS = 100
 MAX_ROLES = 100
-_NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio", "replay")
-
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Limit: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class ReasoningConfig(Section):
@@ -44,17 +36,6 @@ class TextConfig(Section):
 
     verbosity: Literal["low", "medium", "high"] | None = None
     """How much the model writes."""
-
-
-class ToolUser(Section):
-    """What may stand in an agent, or in its `backend`, as the public MassGen has it."""
-
-    mcp_servers: McpServers = Field(default_factory=dict[str, McpServer])
-    """Servers of tools, by name: those of this agent alone. One of the team's of that name is not this agent's."""
-    allowed_tools: Names | None = None
-    """The only tools it is offered, by the name that models see (`mcp__SERVER__TOOL`), or by pattern. `null`: all."""
-    exclude_tools: Names = Field(default_factory=list[str])
-    """Tools it is not offered, in the same words. They outweigh `allowed_tools`."""
 
 
 class BackendConfig(ToolUser):
@@ -114,50 +95,9 @@ class AgentConfig(ToolUser):
     system_message: str = ""
     """Its own instructions, after its role's and before massgen's."""
     tools: Functions = Field(default_factory=list[str])
-    """Python functions that it may use, each as `module:function`. They run within massgen."""
+    """Python functions that it may use beside the team's, in the same words."""
     enable_rate_limit: bool | None = None
     """Whether its calls wait for their provider's limits. `null`: as the whole team's."""
-
-
-class RateLimit(Section):
-    """What a provider allows for a model: `null` is no limit, 0 no quota. What is left out is as in massgen's own table."""
-
-    rpm: Limit = None
-    """Requests in any minute."""
-    tpm: Limit = None
-    """Tokens in any minute: those that `counts` says."""
-    itpm: Limit = None
-    """Input tokens in any minute."""
-    otpm: Limit = None
-    """Output tokens in any minute."""
-    rpd: Limit = None
-    """Requests a day, from midnight to midnight in `day_zone`."""
-    tpd: Limit = None
-    """Tokens a day: those that `counts` says."""
-    concurrency: Limit = None
-    """Calls at the same time."""
-    cost: Limit = None
-    """US dollars in any `cost_seconds`."""
-    cost_seconds: Seconds = 86_400
-    """The period of `cost`."""
-    day_zone: str = "UTC"
-    """The time zone in which a day begins, e.g. `America/Los_Angeles`."""
-    counts: Literal["input", "total"] = "total"
-    """Which tokens `tpm` and `tpd` count: those of the prompt, or those of the reply too."""
-    per_second: bool = False
-    """The provider enforces `rpm` by the second: calls go out evenly, a sixtieth of it each second."""
-    cooldown_seconds: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = 0
-    """When a run begins, so long passes between the starts of two agents with this model."""
-    failed_calls_count: bool = True
-    """Whether the provider counts the calls that it refuses."""
-    source: str = ""
-    """Where the numbers are from: a page, or your account's."""
-    checked: str = Field(default="", pattern=r"^(\d{4}-\d{2}(-\d{2})?)?$")
-    """When that was read, e.g. `"2026-11-21"` or `"2026-11"`, in quotes."""
-
-
-RateLimits: TypeAlias = dict[str, dict[str, RateLimit]]
-"""By type of provider, then by the model's name, a pattern of names, or `default`."""
 
 
 class CoordinationConfig(Section):
@@ -226,7 +166,7 @@ class Config(Section):
     mcp_servers: McpServers = Field(default_factory=dict[str, McpServer])
     """Servers of tools, by name, for the whole team: each is started once, when it is first needed."""
     tools: Functions = Field(default_factory=list[str])
-    """Python functions that all agents may use, each as `module:function`. They run within massgen."""
+    """Python functions that all agents may use, each as `module:function`: of a module in this file's folder, or of one that is installed. They run within massgen."""
     tool_access: Classes = Field(default_factory=dict[str, Access])
     """What tools do, whatever else is said of them: `read`, `write` or `irreversible`, by the name that models see, or by pattern. Before the vote agents may only read; what cannot be undone waits for the winner and for your yes."""
     tool_approval: Literal["ask", "always", "never"] = "ask"
@@ -247,92 +187,18 @@ class Config(Section):
         """The agents by id; those without one are `agent1`, `agent2`, ... by their place."""
         return {agent.id or f"agent{place}": agent for place, agent in enumerate(self.agents, 1)}
 
+    def servers(self, agent: AgentConfig) -> dict[str, McpServer]:
+        """The servers of tools that `agent` uses: the team's, its backend's and its own; of the same name, the last of these."""
+        return {**self.mcp_servers, **agent.backend.mcp_servers, **agent.mcp_servers}
+
+    def functions(self, agent: AgentConfig) -> list[str]:
+        """The functions that `agent` may use: the team's and its own, each once."""
+        return [*dict.fromkeys([*self.tools, *agent.tools])]
+
     def instructions(self, agent: AgentConfig) -> str:
         """What `agent` is told of its own: its role's instructions, then its `system_message`."""
         role = {**ROLES, **self.roles}.get(agent.role, "")
         return "\n\n".join(filter(None, (role, agent.system_message)))
-
-
-def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
-    """What each value alone does not show. `data` may be of any shape."""
-    yield from ((("rate_limits", *path), why) for path, why in limit_conflicts(entries(data).get("rate_limits")))
-    yield from ((("mcp_servers", *path), why) for path, why in server_conflicts(entries(data).get("mcp_servers")))
-    match data:
-        case {"agents": [*every]}:
-            agents = every[:MAX_AGENTS]
-            yield from _same_names(agents)
-            yield from _unknown_roles(data, agents)
-            for place, agent in enumerate(agents):
-                yield from _server_conflicts(place, agent)
-                match agent:
-                    case {"backend": {"type": str(kind)} as backend} if kind in get_args(BackendType):
-                        yield from ((("agents", place, "backend", *path), why) for path, why in _gaps(kind, backend))
-                    case _:
-                        pass
-        case _:
-            pass
-
-
-def _server_conflicts(place: int, agent: Any) -> Iterator[tuple[Where, str]]:
-    backend = entries(agent).get("backend")
-    for where, section in ((("agents", place), agent), (("agents", place, "backend"), backend)):
-        for path, why in server_conflicts(entries(section).get("mcp_servers")):
-            yield (*where, "mcp_servers", *path), why
-
-
-def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:
-    seen: set[str] = set()
-    for place, agent in enumerate(agents):
-        match agent:
-            case {"id": str(given)} if given:
-                name = given
-            case _:
-                name = f"agent{place + 1}"
-        if name in seen:
-            yield ("agents", place, "id"), f"two agents are called {name[:60]!r}; give each its own id"
-        seen.add(name)
-
-
-def _unknown_roles(data: Mapping[str, Any], agents: list[Any]) -> Iterator[tuple[Where, str]]:
-    own = [*cast("Mapping[str, Any]", roles)] if isinstance(roles := data.get("roles"), Mapping) else []
-    known = (*ROLES, *own[:MAX_ROLES])
-    for place, agent in enumerate(agents):
-        match agent:
-            case {"role": str(role)} if role and role not in known:
-                yield ("agents", place, "role"), f"no role is called {role[:40]!r}; {_meant_role(role[:60], known)}"
-            case _:
-                pass
-
-
-@functools.lru_cache
-def _meant_role(role: str, known: tuple[str, ...]) -> str:
-    """Cached: a hundred agents, each compared to a hundred roles, in twenty profiles, take seconds."""
-    close = difflib.get_close_matches(role, known, 1)
-    return f"did you mean {close[0][:40]!r}?" if close else f"massgen's: {', '.join(ROLES)}"
-
-
-def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
-    url = backend.get("base_url", "")
-    if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
-        yield ("base_url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/v1"
-    yield from _recorded(kind, backend)
-    if backend.keys() - BackendConfig.model_fields.keys():
-        return  # what seems missing is probably there, misspelt
-    if kind == "chatcompletion" and not url:
-        yield ("base_url",), "missing; a chatcompletion backend needs it, e.g. http://localhost:8000/v1"
-    if kind not in _NAMES_ITS_MODEL and not backend.get("model"):
-        yield ("model",), f"missing; a backend of type {kind} needs it"
-
-
-def _recorded(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
-    """What is missing for a replay, and what nobody else has. The settings of the recorded model may stay: a profile that
-    replays is laid over them, and they change nothing."""
-    if kind == "replay":
-        if not backend.get("session"):
-            yield ("session",), "missing; a replay backend needs it: a session's id, name or path"
-        return
-    yield from (((key,), "only a backend of type replay has it") for key in ("session", "agent") if backend.get(key))
-    yield from builtins.unsupported(kind, backend)
 
 
 def keys(path: Where) -> list[str]:

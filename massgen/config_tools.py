@@ -36,13 +36,13 @@ class McpServer(Section):
     type: Literal["stdio", "streamable-http"] | None = None
     """A program that massgen starts (`stdio`), or a server that is there (`streamable-http`). `null`: the one that `command` or `url` means."""
     command: str = ""
-    """The program. No shell is involved: arguments belong in `args`."""
+    """The program: its name, or its path, which has a `/` and is from this file's folder. No shell is involved: arguments belong in `args`."""
     args: Annotated[list[str], Field(max_length=MAX_NAMED)] = Field(default_factory=list[str])
     """Its arguments, one each."""
     env: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
     """Its variables, beside the few that every program gets (PATH, HOME, USER, SHELL, TERM, LOGNAME). No key of yours reaches it but those named here: `{API_TOKEN: "${API_TOKEN}"}`."""
     cwd: str = ""
-    """The folder it works in. Empty: the one massgen was started in."""
+    """The folder it works in, from this file's folder. Empty: the one massgen was started in."""
     url: str = ""
     """Where it listens, e.g. `http://localhost:8000/mcp`."""
     headers: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
@@ -118,9 +118,20 @@ McpServers: TypeAlias = Annotated[
 ]
 """Servers by name, or a list of them."""
 Functions: TypeAlias = Annotated[
-    list[Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+$", max_length=200)]], Field(max_length=200)
+    list[Annotated[str, Field(pattern=r"^(.*/)?\w+(\.\w+)*:\w+$", max_length=2_000)]], Field(max_length=200)
 ]
-"""Python functions, each as `module:function`."""
+"""Python functions, each as `module:function`, or as `FOLDER/module:function`."""
+
+
+class ToolUser(Section):
+    """What may stand in an agent, or in its `backend`, as the public MassGen has it."""
+
+    mcp_servers: McpServers = Field(default_factory=dict[str, McpServer])
+    """Servers of tools, by name: those of this agent alone. One of the team's of that name is not this agent's."""
+    allowed_tools: Names | None = None
+    """The only tools it is offered, by the name that models see (`mcp__SERVER__TOOL`), or by pattern. `null`: all."""
+    exclude_tools: Names = Field(default_factory=list[str])
+    """Tools it is not offered, in the same words. They outweigh `allowed_tools`."""
 
 
 def server_conflicts(servers: Any) -> Iterator[tuple[Path, str]]:

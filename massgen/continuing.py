@@ -7,9 +7,10 @@ from typing import Any, cast
 from massgen import examples
 from massgen.allowances import listed, seat
 from massgen.config import BackendConfig, Config
+from massgen.config_values import REDACTED
 from massgen.errors import ConfigError
 from massgen.events import Member
-from massgen.loading import REDACTED, Loaded, environment, parse
+from massgen.loading import Loaded, environment, parse
 from massgen.state import Exchange, State
 from massgen.streams import line
 
@@ -56,10 +57,12 @@ def recorded(state: State, where: str) -> Loaded:
     config = state.asked.config if state.asked else dict[str, Any]()
     if not config:
         raise ConfigError([f"{where}: the session does not say by which configuration; name one: --config FILE"])
-    lost = [name for name, agent in _agents(config).items() if agent.get("backend", {}).get("api_key") == REDACTED]
-    if lost:
-        what = "its key was written out in the configuration and is not recorded; name the file again: --config FILE"
-        raise ConfigError([f"{where}: {name}: {what}" for name in lost])
+    keys = [name for name, agent in _agents(config).items() if agent.get("backend", {}).get("api_key") == REDACTED]
+    others = [key for key, value in _flat(_keyed(config)) if value == REDACTED and not key.endswith(".backend.api_key")]
+    if keys or others:
+        again = "was written out in the configuration and is not recorded; name the file again: --config FILE"
+        told = [*(f"{name}: its key {again}" for name in keys), *(f"{line(key, 100)} {again}" for key in others)]
+        raise ConfigError([f"{where}: {each}" for each in told[:MAX_CHANGES]])
     return parse(config)
 
 
@@ -118,6 +121,9 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
         case dict() if value:
             for key, each in cast("dict[str, object]", value).items():
                 yield from _flat(each, f"{path}.{key}" if path else key)
+        case list() if path.endswith(".mcp_servers"):
+            for place, each in enumerate(cast("list[object]", value)):
+                yield from _flat(each, f"{path}[{place}]")
         case _:
             yield path, value
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from massgen import examples
 from massgen.errors import ConfigError, Problem, UsageError
+from massgen.placing import placed
 from massgen.yaml_tree import MAX_NODES, Node, Tree, dotted, plant, read, short
 
 MAX_CHAIN = 10
@@ -98,33 +99,31 @@ def _name(agent: Node, place: int) -> str:
             return f"agent{place}"
 
 
-def _placed(node: Node, folder: Path, keys: Sequence[str] = ("agents", "agent", "backend", "session")) -> Node:
-    """`node`, with the paths of recorded sessions in it from `folder`, for whoever extends the file."""
-    if isinstance(node.value, list):
-        return replace(node, value=[_placed(item, folder, keys) for item in node.items])
-    if path := node.value if not keys and isinstance(node.value, str) else "":
-        own = path.startswith(("/", "${")) or not ("/" in path or path.startswith("."))
-        return node if own else replace(node, value=str(folder.absolute() / Path(path).expanduser()))
-    placed = {
-        key: _placed(inner, folder, keys[keys.index(key) + 1 :]) for key, inner in node.mapping.items() if key in keys
-    }
-    return replace(node, value={**node.mapping, **placed}) if placed else node
+_REACHED = ("api_key", "base_url", "mcp_servers")
+"""What reaches out from an agent: nobody who replays a session needs it."""
 
 
 def _keyless(root: Node) -> Node:
-    """`root`, in which nobody who replays a session has a key or an address: their variables need not be set."""
-
-    def kept(agent: Node) -> Node:
-        backend = agent.mapping.get("backend")
-        if backend is None or "type" not in backend.mapping or backend.mapping["type"].value != "replay":
-            return agent
-        rest = {key: node for key, node in backend.mapping.items() if key not in ("api_key", "base_url")}
-        return replace(agent, value={**agent.mapping, "backend": replace(backend, value=rest)})
-
+    """`root`, in which nobody who replays a session has a key, an address or tools: their variables need not be set."""
     team = root.mapping.get("agents")
-    if team is None or not team.items:
+    if team is None or not any(map(_replays, team.items)):
         return root
-    return replace(root, value={**root.mapping, "agents": replace(team, value=[*map(kept, team.items)])})
+    agents = [_without(agent) if _replays(agent) else agent for agent in team.items]
+    idle = ("mcp_servers",) if all(map(_replays, team.items)) else ()
+    rest = {key: node for key, node in root.mapping.items() if key not in idle}
+    return replace(root, value={**rest, "agents": replace(team, value=agents)})
+
+
+def _replays(agent: Node) -> bool:
+    backend = agent.mapping.get("backend")
+    return bool(backend and "type" in backend.mapping and backend.mapping["type"].value == "replay")
+
+
+def _without(agent: Node) -> Node:
+    backend = agent.mapping["backend"]
+    kept = {key: node for key, node in backend.mapping.items() if key not in _REACHED}
+    rest = {key: node for key, node in agent.mapping.items() if key not in _REACHED}
+    return replace(agent, value={**rest, "backend": replace(backend, value=kept)})
 
 
 @dataclass(slots=True)
@@ -198,8 +197,8 @@ class _Gathering:
         return self._plural(root)
 
     def _plural(self, layer: Node) -> Node:
-        """The single form, `agent: {...}`, as the list it stands for; and paths in agents from their file's folder."""
-        layer = _placed(layer, self._files[-1].parent)
+        """The single form, `agent: {...}`, as the list it stands for; and its paths from its own folder."""
+        layer = placed(layer, self._files[-1].parent)
         agent = layer.mapping.get("agent")
         if agent is None:
             return layer

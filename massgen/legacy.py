@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 _FILES = "agents have no files of their own in this version; give files with the question: massgen --context FILE"
-_TOOLS = "agents have no tools in this version; leave it out"
+_TOOLS = "tools are MCP servers (`mcp_servers`) or Python functions (`tools`); leave it out"
+_FUNCTIONS = "write the agent's `tools`, beside `backend`: Python functions, each as module:function"
+_HOOKS = "what tools may do is said by `tool_access` and `tool_approval`, for the whole team"
+_OWN_TOOLS = "the tools that such a program brings are not in this version; leave it out"
 _MEDIA = "answers are text in this version; leave it out"
 _CODING = "coding agents (Claude Code, Codex, Gemini CLI, Copilot) are not in this version; leave it out"
 _MEMORY = "there is no memory in this version: every run begins afresh; leave it out"
 _LIMITS = "write `enable_rate_limit` beside `backend`, and the numbers under `rate_limits`"
 _SKILLS = "skills and subagents are not in this version; leave it out"
-_PLANS = "planning is not in this version; leave it out"
+_PLANS = "agents plan by themselves: `enable_agent_task_planning`, `plan_scope`, `max_tasks_per_plan`; leave it out"
+_READ_ONLY = "before the vote agents may only read; `tool_access` says what does more; leave it out"
 _CHECKS = "checklists, criteria and evaluators are not in this version; `voting_sensitivity: strict` asks for more"
 _PEERS = "agents see each other's answers when they vote, never during a turn; leave it out"
 _RECORD = "every run is recorded, whole, in its session; leave it out"
@@ -27,7 +31,7 @@ _SPECIAL = "special agents for parts of the work are not in this version; give t
 
 _KEYS: Mapping[str, Mapping[str, str]] = {
     "top": {
-        _TOOLS: "hooks permissions",
+        _HOOKS: "hooks permissions",
         _MEMORY: "memory",
         _NLIP: "nlip enable_nlip",
         _SPECIAL: "checkpoint",
@@ -38,7 +42,8 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "agent": {
         _FILES: "cwd context_paths",
-        _TOOLS: "hooks permissions custom_tools",
+        _HOOKS: "hooks permissions",
+        _FUNCTIONS: "custom_tools",
         _MEMORY: "memory",
         _NLIP: "nlip enable_nlip",
         _SKILLS: "subagent_agents",
@@ -50,13 +55,15 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         _FILES: "cwd context_paths agent_temporary_workspace* context_write_access_enabled enforce_read_before_delete "
         "upload_files filesystem_session_id session_storage_base write_mode drift_conflict_policy use_two_tier_workspace "
         "working_dir media_max_file_size_mb",
-        _TOOLS: "disallowed_tools custom_tools custom_tools_path tools "
-        "auto_discover_custom_tools exclude_custom_tools exclude_file_operation_mcps direct_mcp_servers "
+        _FUNCTIONS: "custom_tools custom_tools_path tools",
+        _HOOKS: "hooks permissions",
+        _OWN_TOOLS: "disallowed_tools",
+        _TOOLS: "auto_discover_custom_tools exclude_custom_tools exclude_file_operation_mcps direct_mcp_servers "
         "enable_code_based_tools shared_tools_directory concurrent_tool_execution max_concurrent_tools "
         "parallel_tool_calls disable_parallel_tool_use function_calling_mode automatic_function_calling "
         "enable_programmatic_flow enable_tool_search tool_search_variant enable_strict_tool_use "
-        "enable_mcp_command_line command_line_* use_mcpwrapped_for_tool_filtering use_no_roots_wrapper hooks "
-        "permissions massgen_workflow_tools enable_workflow_tools enable_post_evaluation_tools max_mcp_message_history "
+        "enable_mcp_command_line command_line_* use_mcpwrapped_for_tool_filtering use_no_roots_wrapper "
+        "massgen_workflow_tools enable_workflow_tools enable_post_evaluation_tools max_mcp_message_history "
         "enable_computer_use computer_environment display_width display_height enable_x_search tool_config",
         _CODING: "permission_mode approval_mode approval_policy permission_policy copilot_* sandbox_* max_turns "
         "model_instructions_file model_reasoning_effort tool_timeout_sec enable_interrupt_resume "
@@ -115,8 +122,9 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
     "coordination": {
         "agents have no files of their own in this version; leave it out": "write_mode drift_conflict_policy "
         "use_two_tier_workspace web_review",
-        _PLANS: "enable_planning_mode planning_mode_instruction "
-        "task_planning_filesystem_mode plan_* task_decomposer",
+        _READ_ONLY: "enable_planning_mode planning_mode_instruction",
+        _PLANS: "plan_depth plan_target_* task_decomposer",
+        "plans are kept in the session; leave it out": "task_planning_filesystem_mode",
         _MEMORY: "enable_memory_filesystem_mode compression_target_ratio",
         _SKILLS: "use_skills massgen_skills skills_directory load_previous_session_skills enable_subagents subagent_* "
         "background_subagents async_subagents enable_execution_trace_analyzer auto_trace_analysis",
@@ -133,6 +141,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         "sessions are not resumed in this version; leave it out": "resume_from_log",
         "limits are in `timeout_settings`": "timeout_seconds",
     },
+    "server": {"all tools are offered from the start; leave it out": "defer_loading"},
     "timeout_settings": {
         "each turn is limited by `turn_timeout_seconds`": "initial_round_timeout_seconds "
         "subsequent_round_timeout_seconds round_timeout_grace_seconds",
@@ -162,6 +171,7 @@ RENAMED: Mapping[tuple[str, str], Renamed] = {
     ("orchestrator", "skip_final_presentation"): Renamed(
         "final_answer_strategy", {"true": "winner_reuse", "false": "winner_present"}
     ),
+    ("server", "http_read_timeout"): Renamed("timeout"),
     ("ui", "type"): Renamed("display_type"),
 }
 """By section and key."""
@@ -246,9 +256,9 @@ TYPES: Mapping[str, Instead] = {
 
 def section(path: Sequence[str | int]) -> str:
     """Which section the key at `path` is in; empty if it is in none that has keys of the public MassGen's."""
-    match tuple(path[2:] if len(path) > 2 and path[0] == "profiles" else path):
-        case (str(),):
-            return "top"
+    match below := tuple(path[2:] if len(path) > 2 and path[0] == "profiles" else path):
+        case (*_, "mcp_servers", _, str()):
+            return "server"
         case ("agents", int(), str()) | ("agent", str()):
             return "agent"
         case ("agents", int(), "backend", str()) | ("agent", "backend", str()):
@@ -258,7 +268,7 @@ def section(path: Sequence[str | int]) -> str:
         case ("orchestrator" | "timeout_settings" | "ui" as name, str()):
             return name
         case _:
-            return ""
+            return "top" if len(below) == 1 and isinstance(below[0], str) else ""
 
 
 def instead(path: Sequence[str | int]) -> str:

@@ -1,11 +1,10 @@
 """Reads a configuration: every problem at once, each with file, line, column, and what was probably meant."""
 
 import difflib
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,17 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from massgen import legacy
-from massgen.config import Config, RateLimits, Section, Where, conflicts, keys
+from massgen.config import Config, Where, keys
+from massgen.config_checks import conflicts
+from massgen.config_limits import RateLimits
+from massgen.config_tools import Section
+from massgen.config_values import Values, source
 from massgen.errors import ConfigError, Problem
 from massgen.layers import OWN_KEYS, Layers, from_data, from_file
 from massgen.yaml_tree import Node, read, secret, short
 
 MAX_PROBLEMS = 200
 """Problems that are told; what follows is counted."""
-
-REDACTED = "[redacted]"
-"""What stands in a configuration's source for a key that was written out in it."""
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _ADDRESS = re.compile(r"([A-Z]+)_(?:\w+_)?(?:API_BASE|BASE_URL|ENDPOINT)")
 
@@ -56,16 +54,16 @@ def load(path: Path, env: Mapping[str, str] | None = None, *, profile: str = "")
     return _loaded(from_file(path), environment() if env is None else env, profile)
 
 
-def parse(source: Mapping[str, Any], env: Mapping[str, str] | None = None, *, profile: str = "") -> Loaded:
+def parse(data: Mapping[str, Any], env: Mapping[str, str] | None = None, *, profile: str = "") -> Loaded:
     """A configuration given as data, checked like a file."""
-    return replace(_loaded(from_data(source), environment() if env is None else env, profile), files=())
+    return replace(_loaded(from_data(data), environment() if env is None else env, profile), files=())
 
 
 def read_limits(path: Path) -> RateLimits:
     """The rate limits in the file `path`, which holds what a configuration has under `rate_limits`. Raises `ConfigError`."""
     found = read(path)
     tree = Node({"rate_limits": replace(found.root, value=found.root.value or {})}, file=str(path))
-    values = _Values({}, set())
+    values = Values({}, set())
     data = values.plain(tree, ())
     told = [*values.problems, *values.unset, *conflicts(data)]
     try:
@@ -117,7 +115,7 @@ def _loaded(layers: Layers, env: Mapping[str, str], profile: str) -> Loaded:
         report.checked(layers.resolved(other), only=("profiles", other))
     if config is None or report.problems:
         raise report.refusal()
-    return Loaded(config, _source(tree), tuple(sorted(report.secrets)), name, layers.files, limits_file(tree, config))
+    return Loaded(config, source(tree), tuple(sorted(report.secrets)), name, layers.files, limits_file(tree, config))
 
 
 def limits_file(tree: Node, config: Config) -> Path | None:
@@ -140,7 +138,7 @@ class _Report:
 
     def checked(self, tree: Node, only: Where = ()) -> Config | None:
         """The configuration in `tree`; None if it is none. `only`: the profile that was not chosen whose problems are told."""
-        values = _Values(self._env, self.secrets)
+        values = Values(self._env, self.secrets)
         data = values.plain(tree, ())
         self._tell(tree, values.problems if only else [*values.problems, *values.unset], only)
         self._flawed |= {_spot(_problem(tree, *each)) for each in (*values.problems, *values.unset)}
@@ -183,45 +181,6 @@ class _Report:
         return ConfigError(told)
 
 
-@dataclass(slots=True)
-class _Values:
-    """The plain data of a tree, as JSON has it, with every `${NAME}` replaced by the variable's value."""
-
-    env: Mapping[str, str]
-    secrets: set[str]
-    problems: list[tuple[Where, str]] = field(default_factory=list[tuple[Where, str]])
-    unset: list[tuple[Where, str]] = field(default_factory=list[tuple[Where, str]])
-    """Problems too, but not of a profile that was not chosen: its variables are set where it is."""
-
-    def plain(self, node: Node, path: Where) -> Any:
-        match node.value:
-            case dict():
-                return {key: self.plain(item, (*path, key)) for key, item in node.mapping.items()}
-            case list():
-                return [self.plain(item, (*path, place)) for place, item in enumerate(node.items)]
-            case str() as text:
-                return self._expanded(text, path)
-            case value if _fits_json(value):
-                return value
-            case value:
-                self.problems.append((path, f"{short(value)} is not text, a usual number, true, false or null"))
-                return None
-
-    def _expanded(self, text: str, path: Where) -> str:
-        expanded = _VARIABLE.sub(lambda found: self._variable(found[1], path), text)
-        if expanded and secret(path):
-            self.secrets.add(expanded)
-        return expanded
-
-    def _variable(self, name: str, path: Where) -> str:
-        value = self.env.get(name)
-        if value is None:
-            self.unset.append((path, f"the variable {name} is not set"))
-        elif re.search(r"KEY|TOKEN|SECRET|PASSWORD", name):
-            self.secrets.add(value)
-        return value or ""
-
-
 def _failures(error: ValidationError, tree: Node, whole: bool = True) -> list[tuple[Where, str]]:
     """What is wrong and where, in the order of the file. `whole`: whether what is missing is missing indeed."""
     every = [each for each in error.errors(include_url=False) if whole or each["type"] != "missing"]
@@ -254,29 +213,6 @@ def _place(node: Node) -> tuple[int, int]:
 
 def _spot(problem: Problem) -> tuple[str, int, int, str]:
     return problem.file, problem.line, problem.column, problem.key
-
-
-def _fits_json(value: Any) -> bool:
-    match value:
-        case float():
-            return math.isfinite(value)
-        case int():
-            return abs(value) < 2**63
-        case _:
-            return value is None
-
-
-def _source(node: Node, path: Where = ()) -> Any:
-    """Plain data as it was written, with secrets that were written out replaced."""
-    match node.value:
-        case dict():
-            return {key: _source(item, (*path, key)) for key, item in node.mapping.items()}
-        case list():
-            return [_source(item, path) for item in node.items]
-        case str() as text if secret(path) and not _VARIABLE.fullmatch(text):
-            return REDACTED
-        case value:
-            return value
 
 
 def _why(details: ErrorDetails, tree: Node) -> str:

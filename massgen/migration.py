@@ -23,6 +23,7 @@ _SECTIONS: Mapping[str, Where] = {
     "top": (),
     "agent": ("agents", 0),
     "backend": ("agents", 0, "backend"),
+    "server": ("mcp_servers", ""),
     "orchestrator": ("orchestrator",),
     "coordination": ("orchestrator", "coordination"),
     "timeout_settings": ("timeout_settings",),

@@ -1,13 +1,16 @@
 """The JSON Schema of a configuration, for editors: what may be written, and what it means, while one types."""
 
 import ast
+import functools
 import inspect
 import itertools
 from types import ModuleType
 from typing import Any, cast
 
-from massgen import config
+from massgen import config, config_limits, config_tools
 from massgen.layers import MAX_PROFILES
+
+_MODULES = (config, config_limits, config_tools)
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 _WHOLE = {"required": ["backend"], "properties": {"backend": {"required": ["type"]}}}
@@ -26,7 +29,7 @@ def schema() -> dict[str, Any]:
     """In draft 2020-12. Agents need a model only where no other file and no profile can supply it."""
     top = _plain(config.Config.model_json_schema())
     sections: dict[str, Any] = {**top.pop("$defs"), "Config": top}
-    told = texts_below(config)
+    told = field_texts()
     for name, section in sections.items():
         section.pop("required", None)
         for key, each in section["properties"].items():
@@ -58,6 +61,21 @@ def _own_keys() -> dict[str, Any]:
     return {
         "extends": {"type": "string", "minLength": 1, "description": _EXTENDS},
         "profiles": {"type": ["object", "null"], **profiles, "description": _PROFILES},
+    }
+
+
+@functools.cache
+def field_texts() -> dict[str, str]:
+    """`Section.field` -> the text under that field, wherever it is inherited from."""
+    own = {name: text for module in _MODULES for name, text in texts_below(module).items()}
+    every = [each for module in _MODULES for each in vars(module).values() if isinstance(each, type)]
+    return {
+        f"{section.__name__}.{name}": next(
+            own[key] for base in section.__mro__ if (key := f"{base.__name__}.{name}") in own
+        )
+        for section in every
+        if issubclass(section, config_tools.Section)
+        for name in section.model_fields
     }
 
 

@@ -21,6 +21,8 @@ MAX_DEPTH = 50
 
 _untyped: Any = yaml
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NAMING = ("access", "mcp_servers", "tool_access", "tool_timeouts")
+"""What stands in these is called as users and servers like it."""
 _SECRET = re.compile(r"(api[_-]?key|token|secret|password|authorization)$", re.IGNORECASE)
 
 
@@ -94,7 +96,14 @@ def plant(data: Any, file: str = "config", path: Where = ()) -> Node:
 
 def secret(path: Where) -> bool:
     """Whether the value at `path` is to be shown to nobody."""
-    return any(isinstance(step, str) and _SECRET.search(step) for step in path)
+    steps = zip(("", *path), path, strict=False)
+    telling = any(isinstance(step, str) and _SECRET.search(step) for above, step in steps if above not in _NAMING)
+    return telling or of_a_server(path)
+
+
+def of_a_server(path: Where) -> bool:
+    """Whether it is a variable or a header that a server of tools is given."""
+    return any(one == "mcp_servers" and two in ("env", "headers") for one, two in zip(path, path[2:-1], strict=False))
 
 
 def dotted(path: Where) -> str:

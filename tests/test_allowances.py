@@ -8,7 +8,8 @@ import pytest
 
 from massgen.allowances import NUMBERS, Allowances, Price, Seat, limited, price, seat, shipped, switched
 from massgen.backends.providers import PROVIDERS
-from massgen.config import BackendConfig, RateLimit, RateLimits
+from massgen.config import BackendConfig
+from massgen.config_limits import RateLimit, RateLimits
 from massgen.discovery import price_list
 from massgen.errors import ConfigError
 from massgen.loading import Loaded, parse
@@ -173,7 +174,7 @@ def test_a_model_at_an_address_of_ones_own_is_not_the_providers():
     assert allowances("azure_openai", "mine") == DEFAULTS("azure_openai", "mine")
     own = Allowances.of(loaded({"backend": there}, rate_limits={"openai": {"default": {"rpm": 3}}}))
     assert own("openai", "m") == Profile(
-        limits=Limits(rpm=3), source="config", own=frozenset({"rpm"}), dialect="openai"
+        limits=Limits(rpm=3), source="the configuration", own=frozenset({"rpm"}), dialect="openai"
     )
 
 

@@ -7,14 +7,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from massgen import config, errors, examples
+from massgen import config_tools, errors, examples
 from massgen.commands.config import command
 from massgen.config import Config
 from massgen.errors import Exit
 from massgen.loading import load, parse
-from massgen.schema import schema, texts_below
+from massgen.schema import field_texts, schema, texts_below
 from tests.command import massgen
 from tests.test_examples import needs
 from tests.test_loading import BACKEND, WRONG, fields_of_config, with_value
@@ -48,7 +48,7 @@ def test_of_several_files_each_has_its_problems_told():
     ran = run("validate", "bad.yaml", "good.yaml", "none.yaml", "@examples/quickstat")
     assert ran.stdout.splitlines() == [
         "bad.yaml:1:30 agents[0].backend.type: 'locl' is not allowed; did you mean 'local'?",
-        "bad.yaml:2:1 colour: unknown key; allowed: agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent, extends, profiles",
+        "bad.yaml:2:1 colour: unknown key; allowed: agents, orchestrator, timeout_settings, mcp_servers, tools, tool_access, tool_approval, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent, extends, profiles",
         "good.yaml: valid",
         "none.yaml: cannot be read: No such file or directory",
         "no template is called 'quickstat'; did you mean quickstart?",
@@ -239,8 +239,8 @@ def test_the_schema_knows_the_layers_the_single_form_and_variables(data, valid):
 def test_texts_are_found_beneath_fields_and_members():
     told = texts_below(errors)
     assert told["Exit.ANSWER"] == "The final answer was printed."
-    sections = [each for each in vars(config).values() if isinstance(each, type) and issubclass(each, BaseModel)]
-    assert {f"{each.__name__}.{name}" for each in sections for name in each.model_fields} <= texts_below(config).keys()
+    inherited = {name: field_texts()[f"{name}.mcp_servers"] for name in ("AgentConfig", "BackendConfig")}
+    assert inherited == dict.fromkeys(inherited, texts_below(config_tools)["ToolUser.mcp_servers"])
 
 
 # --- the public MassGen's configurations ---

@@ -1,6 +1,7 @@
 """Configurations from the schema, then spoiled: each is a ready run, or a list of problems with their places."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def right(part: dict[str, Any]) -> st.SearchStrategy[Any]:
     """What the schema `part` allows, with the keys that most need."""
     match part:
         case {"$ref": str(name)}:
-            return right(SCHEMA["$defs"][name.removeprefix("#/$defs/")])
+            return st.deferred(lambda: _defined(name.removeprefix("#/$defs/")))  # else its repr tells the whole schema
         case {"anyOf": choices}:
             return st.one_of([right(each) for each in choices])
         case {"enum": words}:
@@ -53,6 +54,11 @@ def right(part: dict[str, Any]) -> st.SearchStrategy[Any]:
             return _plain(part)
 
 
+@functools.cache
+def _defined(name: str) -> st.SearchStrategy[Any]:
+    return right(SCHEMA["$defs"][name])
+
+
 def _section(properties: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """`agents`, never `agent`: the two exclude each other."""
     known = {key: _GOOD[key] if key in _GOOD else right(each) for key, each in properties.items() if key != "agent"}
@@ -62,7 +68,7 @@ def _section(properties: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def _plain(part: dict[str, Any]) -> st.SearchStrategy[Any]:
     low = part.get("minimum", part.get("exclusiveMinimum", 0) + 0.5 if "exclusiveMinimum" in part else 0)
-    top = part.get("maximum", 50)
+    top = part.get("maximum", int(low) + 50)
     match part["type"]:
         case "integer":
             return st.integers(int(low + 0.5), top)

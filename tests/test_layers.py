@@ -287,7 +287,7 @@ def test_what_a_profile_says_is_checked_whether_it_is_chosen_or_not():
         "team.yaml:3:24 profiles.dev.orchestrator.stpo: unknown key; did you mean 'stop'?",
         "team.yaml:5:34 profiles.prod.agents[0].backend.temperature: 9: input should be less than or equal to 2",
         "team.yaml:5:74 profiles.prod.agents[1].backend: missing",
-        "team.yaml:6:5 profiles.prod.extends: unknown key; allowed: agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent",
+        "team.yaml:6:5 profiles.prod.extends: unknown key; allowed: agents, orchestrator, timeout_settings, mcp_servers, tools, tool_access, tool_approval, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent",
         "team.yaml:7:3 profiles.test: a list: a profile is a mapping, like the file itself",
     ]
     assert problems(lambda: load(path, {})) == told

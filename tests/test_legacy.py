@@ -53,6 +53,7 @@ BACKEND = """
     multimodal_config nlip permissions plan_depth session_id session_storage_base shared_tools_directory subtask type
     upload_files vote_only voting_sensitivity websocket_mode allowed_tools exclude_tools disallowed_tools
     permission_mode system_prompt append_system_prompt"""
+SERVER = "name type command args env security url headers cwd timeout allowed_tools exclude_tools defer_loading"
 TIMEOUTS = """initial_round_timeout_seconds orchestrator_timeout_seconds round_timeout_grace_seconds
     subsequent_round_timeout_seconds"""
 TOP = "agents orchestrator ui timeout_settings memory session_id hooks nlip permissions checkpoint"
@@ -69,6 +70,7 @@ TYPES_THERE = """ag2 antigravity_cli azure_openai cerebras chatcompletion claude
         (("agents", 1, "backend"), BACKEND),
         (("orchestrator",), ORCHESTRATOR),
         (("orchestrator", "coordination"), COORDINATION),
+        (("agents", 0, "backend", "mcp_servers", 0), SERVER),
         (("timeout_settings",), TIMEOUTS),
         (("ui",), "display_type logging_enabled type theme automation_mode skip_agent_selector"),
     ],
@@ -86,7 +88,8 @@ def test_every_backend_type_of_the_public_massgen_is_ours_or_has_an_alternative(
 
 def test_what_is_offered_instead_is_there():
     paths: dict[str, tuple[Any, ...]] = {
-        "agent": ("agents", 0), "backend": ("agents", 0, "backend"), "orchestrator": ("orchestrator",), "ui": ("ui",)
+        "agent": ("agents", 0), "backend": ("agents", 0, "backend"), "orchestrator": ("orchestrator",), "ui": ("ui",),
+        "server": ("mcp_servers", "one"),
     }  # fmt: skip
     assert [renamed.key for (where, _), renamed in RENAMED.items() if renamed.key not in keys(paths[where])] == []
     assert [key for where, key in VALUES if key not in keys(paths[where])] == []
@@ -106,6 +109,13 @@ def test_the_single_agent_and_the_profiles_have_the_same_alternatives():
     assert alternative(("orchestrator", "snapshot_storage")) == (
         "the public MassGen's: agents have no files of their own in this version; leave it out"
     )
+
+
+def test_a_server_of_tools_has_the_alternatives_wherever_it_is():
+    told = "the public MassGen's: all tools are offered from the start; leave it out"
+    for above in [("mcp_servers", "a"), ("agents", 0, "mcp_servers", 1), ("agent", "backend", "mcp_servers", "a")]:
+        assert alternative((*above, "defer_loading")) == told
+        assert alternative(("profiles", "dev", *above, "defer_loading")) == told
 
 
 def test_all_plain_configurations_of_the_public_massgen_are_here():

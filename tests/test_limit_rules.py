@@ -4,7 +4,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from massgen.config import RateLimit
+from massgen.config_limits import RateLimit
 from massgen.errors import ConfigError
 from massgen.loading import load, parse, read_limits
 from massgen.schema import schema

@@ -34,7 +34,10 @@ agents:
       base_url: http://localhost:8000/v1
       model: some-model
 """
-KEYS = "agents, orchestrator, timeout_settings, roles, ui, enable_rate_limit, rate_limits, rate_limit_store, agent, extends, profiles"
+KEYS = (
+    "agents, orchestrator, timeout_settings, mcp_servers, tools, tool_access, tool_approval, roles, ui, enable_rate_limit, "
+    "rate_limits, rate_limit_store, agent, extends, profiles"
+)
 SECRET = "sk-1234567890abcdef"
 BACKEND = {"type": "chatcompletion", "base_url": "http://localhost:8000/v1", "model": "m"}
 
@@ -454,12 +457,12 @@ def test_a_role_that_is_not_there_is_told_with_the_nearest_or_all(refused, role,
 
 
 def test_the_defaults_of_a_configuration_are_those_of_the_rules_and_times():
-    from massgen import app
+    from massgen.conversation import rules, times
     from massgen.coordination import Rules
     from massgen.orchestrator import Times
 
-    assert app.rules(OrchestratorConfig()) == Rules()
-    assert app.times(parse({"agents": [{"backend": BACKEND}]}).config) == Times()
+    assert rules(OrchestratorConfig()) == Rules()
+    assert times(parse({"agents": [{"backend": BACKEND}]}).config) == Times()
 
 
 # --- anything at all ---

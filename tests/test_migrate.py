@@ -40,7 +40,9 @@ agents:
       enable_mcp_command_line: true
       mcp_servers:
         - name: files
+          command: npx
           args: ["a", "b"]
+          defer_loading: true
     system_message: |
       Be kind.
 
@@ -64,11 +66,14 @@ agents:
       # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE
       # cwd: work           # where it writes
 
-      # massgen: agents have no tools in this version
+      # massgen: tools are MCP servers (`mcp_servers`) or Python functions (`tools`)
       # enable_mcp_command_line: true
-      # mcp_servers:
-      #   - name: files
-      #     args: ["a", "b"]
+      mcp_servers:
+        - name: files
+          command: npx
+          args: ["a", "b"]
+          # massgen: all tools are offered from the start
+          # defer_loading: true
     system_message: |
       Be kind.
 
@@ -124,13 +129,14 @@ def test_each_change_is_told_with_the_line_of_the_old_file(migrated):
     told = [(change.line, change.key, change.what.partition(";")[0]) for change in migrated(OLD).changes]
     assert told == [
         (7, "agents[0].backend.cwd", "now a comment: agents have no files of their own in this version"),
-        (9, "agents[0].backend.enable_mcp_command_line", "now a comment: agents have no tools in this version"),
-        (10, "agents[0].backend.mcp_servers", "now a comment: agents have no tools in this version"),
-        (18, "orchestrator.snapshot_storage", "now a comment: agents have no files of their own in this version"),
-        (19, "orchestrator.agent_temporary_workspace", "now a comment: agents have no files of their own in this version"),
-        (21, "orchestrator.voting_sensitivity", "checklist_gated is now strict, the nearest there is"),
-        (22, "orchestrator.skip_final_presentation", "is now `final_answer_strategy: winner_reuse`"),
-        (24, "ui.type", "is now `display_type`"),
+        (9, "agents[0].backend.enable_mcp_command_line",
+            "now a comment: tools are MCP servers (`mcp_servers`) or Python functions (`tools`)"),
+        (14, "agents[0].backend.mcp_servers[0].defer_loading", "now a comment: all tools are offered from the start"),
+        (20, "orchestrator.snapshot_storage", "now a comment: agents have no files of their own in this version"),
+        (21, "orchestrator.agent_temporary_workspace", "now a comment: agents have no files of their own in this version"),
+        (23, "orchestrator.voting_sensitivity", "checklist_gated is now strict, the nearest there is"),
+        (24, "orchestrator.skip_final_presentation", "is now `final_answer_strategy: winner_reuse`"),
+        (26, "ui.type", "is now `display_type`"),
     ]  # fmt: skip
 
 
@@ -146,15 +152,15 @@ def test_the_end_of_a_file_needs_no_line_end(migrated):
 
 
 def test_on_one_line_the_comment_goes_above_it(migrated):
-    flow = "  - {id: ada, backend: {cwd: w, 'type': 'openai', model: m, enable_rate_limit: true, mcp_servers: {}}}"
+    flow = "  - {id: ada, backend: {cwd: w, 'type': 'openai', model: m, enable_rate_limit: true, session_id: s}}"
     assert migrated(team("  # the one", flow)).text == team(
         "  # the one",
         "  # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE",
         "  # cwd: w",
         "  # massgen: write `enable_rate_limit` beside `backend`, and the numbers under `rate_limits`",
         "  # enable_rate_limit: true",
-        "  # massgen: agents have no tools in this version",
-        "  # mcp_servers: {}",
+        "  # massgen: every run is recorded, whole, in its session",
+        "  # session_id: s",
         "  - {id: ada, backend: {'type': 'openai', model: m}}",
     )
 
@@ -191,9 +197,9 @@ def test_a_section_of_which_nothing_stays_goes_as_a_whole(migrated):
 
 
 def test_the_single_form_and_profiles_are_migrated_too(migrated):
-    backend = ("  id: ada", "  backend:", "    type: openai", "    model: m", "    exclude_tools: [x]")
+    backend = ("  id: ada", "  backend:", "    type: openai", "    model: m", "    disallowed_tools: [x]")
     new = migrated(team(*backend, key="agent") + "profiles:\n  dev:\n    ui:\n      type: simple\n")
-    assert "    # exclude_tools: [x]\n" in new.text
+    assert "    # disallowed_tools: [x]\n" in new.text
     assert new.text.endswith("      display_type: simple\n")
     assert new.problems == ()
 
@@ -278,7 +284,7 @@ def test_aliases_stay_and_one_without_its_anchor_is_told(migrated):
         "  - {id: b, backend: *b, system_message: *w}",
     )
     assert [problem.message for problem in migrated(team(*lines)).problems] == ["not YAML: found undefined alias"]
-    shared = team(lines[0], "  - id: b", "    backend: *b", "    tools:", "    - *w")
+    shared = team(lines[0], "  - id: b", "    backend: *b", "    custom_tools:", "    - *w")
     assert yaml.safe_load(migrated(shared.replace("&w ", "")  .replace("*w", "x")).text)["agents"][1] == {
         "id": "b", "backend": {"type": "openai", "model": "m"}
     }  # fmt: skip
@@ -304,13 +310,13 @@ def test_what_is_no_team_is_left_as_it_is_and_told(text: str, migrated):
 
 
 def test_tabs_that_loading_takes_are_taken(migrated):
-    new = migrated(team(*AGENT, "    cwd: w\t# where", "    tools:\t[a]\t"))
+    new = migrated(team(*AGENT, "    cwd: w\t# where", "    custom_tools:\t[a]\t"))
     assert new.text == team(
         *AGENT,
         "    # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE",
         "    # cwd: w\t# where",
-        "    # massgen: agents have no tools in this version",
-        "    # tools:\t[a]",
+        "    # massgen: write the agent's `tools`, beside `backend`: Python functions, each as module:function",
+        "    # custom_tools:\t[a]",
     )
 
 
@@ -357,7 +363,7 @@ def test_the_command_prints_the_new_one_and_tells_each_change(old):
     result = run(old)
     assert (result.exit_code, result.stdout) == (0, NEW)
     lines = result.stderr.splitlines()
-    assert lines[-2:] == [f"{old}:24 ui.type: is now `display_type`", "massgen: 8 changes; the new one loads"]
+    assert lines[-2:] == [f"{old}:26 ui.type: is now `display_type`", "massgen: 8 changes; the new one loads"]
     assert len(lines) == 9
 
 
@@ -420,7 +426,7 @@ KEPT: dict[tuple[str, ...], dict[str, Any]] = {
 }
 GONE: dict[tuple[str, ...], list[str]] = {
     (): ["memory", "session_id", "hooks"],
-    ("backend",): ["cwd", "mcp_servers", "command_line_execution_mode", "top_k"],
+    ("backend",): ["cwd", "direct_mcp_servers", "command_line_execution_mode", "top_k"],
     ("agent",): ["memory", "subtask"],
     ("orchestrator",): ["snapshot_storage", "dspy", "context_paths"],
     ("orchestrator", "coordination"): ["use_skills", "write_mode"],

@@ -14,11 +14,11 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from massgen import config, errors, events, prompts
+from massgen import errors, events, prompts
 from massgen.agents import Task, Turn, briefing
 from massgen.config import Config
 from massgen.events import Fact, Purpose
-from massgen.schema import schema, texts_below
+from massgen.schema import field_texts, schema, texts_below
 from tests.handbook import tables
 from tests.handbook.limits_page import limits_page
 from tests.handbook.names import every_command
@@ -86,7 +86,7 @@ def configuration_page() -> str:
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
-    told = texts_below(config)
+    told = field_texts()
     rows = [_row(name, field, told[f"{model.__name__}.{name}"]) for name, field in model.model_fields.items()]
     table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
     yield f"## {f'`{path}`' if path else 'The file'}\n\n{inspect.getdoc(model)}\n\n{table}"

@@ -1,7 +1,7 @@
 """The handbook's page of rate limits, from massgen's own table."""
 
 from massgen.allowances import NUMBERS, shipped
-from massgen.config import RateLimit
+from massgen.config_limits import RateLimit
 from massgen.quotas import UNITS
 
 HEAD = """# Rate limits
