@@ -186,6 +186,21 @@ async def test_functions_are_loaded_from_the_configurations_folder(folder: Path)
     assert found.tool.name == "dedent"
 
 
+async def test_a_function_may_name_its_folder_and_is_the_same_tool_wherever_that_is(folder: Path) -> None:
+    (double,) = load([f"{folder}/tools_of_test:double"])
+    assert (double.source, double.tool.name) == ("tools_of_test:double", "double")
+    assert (await double.call({"n": 4}, 5)).content == "8"
+
+
+@pytest.mark.parametrize("name", ["random", "sys"])
+def test_a_module_that_is_called_like_one_of_pythons_is_never_mistaken_for_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text("def exit(): ...\ndef choice(): ...")
+    with pytest.raises(
+        ConfigError, match=f"another module is called '{name}', and is loaded already: .*rename this one"
+    ):
+        load([f"{name}:{'exit' if name == 'sys' else 'choice'}"], tmp_path)
+
+
 def test_all_that_cannot_be_loaded_is_told_at_once(folder: Path) -> None:
     wrong = ["double", "several", "positional", "unknown", "constant", "missing"]
     with pytest.raises(ConfigError) as error:

@@ -98,10 +98,11 @@ def _text(result: Any) -> str:
 
 
 def load(sources: Sequence[str], folder: Path | None = None) -> tuple[Function, ...]:
-    """The functions that `sources` name as `module:function`. Raises `ConfigError` with all that is wrong.
+    """The functions that `sources` name, as `module:function` or `FOLDER/module:function`. Raises `ConfigError` with all
+    that is wrong.
 
-    A module is looked for in `folder`, the configuration file's, then where Python finds modules. Importing it runs it: a
-    configuration from elsewhere that names functions beside it is a program from elsewhere."""
+    A module is looked for in its folder (`folder`, if it names none), then where Python finds modules. Importing it runs
+    it: a configuration from elsewhere that names functions beside it is a program from elsewhere."""
     found, problems = list[Function](), list[str]()
     for place, source in enumerate(sources):
         try:
@@ -124,12 +125,26 @@ class _Unfit(Exception):
 
 
 def _loaded(source: str, folder: Path | None) -> Function:
-    module, _, name = source.partition(":")
-    with _first_on_path(folder):
-        function = getattr(importlib.import_module(module), name, None)
+    above, slash, short = source.rpartition("/")
+    name, _, wanted = short.partition(":")
+    near = Path(f"{above}/") if slash else folder
+    with _first_on_path(near):
+        module = importlib.import_module(name)
+    if near:
+        _check_place(name, getattr(module, "__file__", None), near)
+    function = getattr(module, wanted, None)
     if not callable(function):
-        raise _Unfit(f"the module {module!r} has no function {name!r}")
-    return described(function, source)
+        raise _Unfit(f"the module {name!r} has no function {wanted!r}")
+    return described(function, short)
+
+
+def _check_place(name: str, file: str | None, folder: Path) -> None:
+    """Python keeps one module of a name: the one that is loaded may be another folder's, or its own."""
+    path = folder.resolve() / name.replace(".", "/")
+    if path.with_suffix(".py").is_file() and not (file and Path(file).resolve().is_relative_to(folder.resolve())):
+        raise _Unfit(
+            f"another module is called {name!r}, and is loaded already: {file or 'one of Python'}; rename this one"
+        )
 
 
 _importing = threading.Lock()
