@@ -279,6 +279,5 @@ async def test_the_inspector_uses_every_tool() -> None:
             code, result = await inspected(
                 *target, "--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)
             )
-            assert (code, result["isError"]) == (0, False)
-    assert result["structuredContent"]["progress"] == "0/2"
+            assert (code, result["isError"], "progress" in result["structuredContent"]) == (0, False, True)
     assert [tool for _, tool in team.calls] == [*calls]

@@ -37,7 +37,10 @@ _REFUSALS = {
 @asynccontextmanager
 async def serve_http(call: Call, agents: Sequence[str]) -> AsyncGenerator[Mapping[str, Attached]]:
     """Where each of `agents` reaches the planning tools, as long as this context. Raises `OSError` where no port is free."""
-    with _listening() as listener:
+    # asyncio sends without delay only where it is told that this is TCP: else each call takes 40 ms more
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind((_HOST, 0))
+        listener.listen()
         port = listener.getsockname()[1]
         ours = [f"{host}:{port}" for host in (_HOST, "localhost")]
         security = TransportSecuritySettings(allowed_hosts=ours, allowed_origins=[f"http://{host}" for host in ours])
@@ -56,18 +59,6 @@ async def serve_http(call: Call, agents: Sequence[str]) -> AsyncGenerator[Mappin
                 doors[f"Bearer {token}".encode()] = manager.handle_request
             await stack.enter_async_context(_serving(_Doors(doors), listener))
             yield {agent: Attached(f"http://{_HOST}:{port}{_PATH}", token) for agent, token in tokens.items()}
-
-
-def _listening() -> socket.socket:
-    """At a free port. asyncio sends without delay only where it is told that this is TCP: else each call takes 40 ms more."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.bind((_HOST, 0))
-        listener.listen()
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 class _Doors:
