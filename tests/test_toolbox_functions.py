@@ -79,6 +79,16 @@ async def test_results_are_text_whatever_they_were() -> None:
     assert (await described(later).call({"text": "ja"}, 5)).content == "JA"
 
 
+async def test_half_a_character_does_not_reach_the_log() -> None:
+    def half(fail: bool) -> str:
+        if fail:
+            raise ValueError("a\ud800")
+        return "a\ud800"
+
+    function = described(half)
+    assert [(await function.call({"fail": fail}, 5)).content for fail in (False, True)] == ["a?", "ValueError: a?"]
+
+
 async def test_a_result_that_is_too_large_is_cut_off() -> None:
     def large() -> str:
         return "x" * (17 * 2**20)

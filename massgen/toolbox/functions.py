@@ -17,7 +17,7 @@ from massgen.config_tools import Access
 from massgen.errors import ConfigError
 from massgen.toolbox import Returned
 from massgen.toolbox.names import unlike
-from massgen.toolbox.results import MAX_RESULT, failed
+from massgen.toolbox.results import MAX_RESULT, failed, writable
 
 MAX_THREADS = 32
 """Of one function, at once. One that never returns keeps its thread until massgen ends; no thread keeps massgen."""
@@ -89,7 +89,7 @@ def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None)
 
 def _text(result: Any) -> str:
     if result is None or isinstance(result, str):
-        text = result or ""
+        text = writable(result or "")
     else:
         from pydantic_core import to_json
 

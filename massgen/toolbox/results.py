@@ -38,7 +38,12 @@ def _text(part: Any) -> str:
             return text if text is not None else f"[a resource: {inner.uri}, {len(inner.blob) * 3 // 4} bytes]"
 
 
+def writable(text: str) -> str:
+    """`text` without halves of characters, which no file takes. What comes over the wire has none."""
+    return text.encode(errors="replace").decode()
+
+
 def failed(why: str) -> Returned:
     """An error as a result: `why`, shortened."""
     text = " ".join(why.split()) if len(why) <= MAX_ERROR else f"{' '.join(why[:MAX_ERROR].split())} ..."
-    return Returned(text, is_error=True)
+    return Returned(writable(text), is_error=True)
