@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 
+from massgen.figures import Use, duration, money
+from massgen.plan_words import Place, tree
+from massgen.planning import LEVELS, Plan
 from massgen.streams import line, safe
 from massgen.transcript import MAX_HEADING, MAX_NOTE, Turn
 from massgen.transcript_parts import Answer, Event, Final, Summary, Vote
-from massgen.view import Use, duration, money
 
 _PAGE = Path(__file__).with_name("export.html")
 
@@ -57,6 +59,7 @@ def _section(turn: Turn) -> Markup:
         _tag("h2", "The answers"),
         _tag("div", *(_column(turn, member.id) for member in turn.members.values()), class_="team"),
         *([_tag("h2", "The votes"), _tag("ul", *map(_vote_item, turn.votes), class_="votes")] if turn.votes else []),
+        *(part for name, plan in turn.plans.items() for part in _plan(name, plan)),
         _tag("h2", "What happened when"),
         _lanes(turn),
         _history(turn),
@@ -114,6 +117,19 @@ def _vote_item(vote: Vote) -> Markup:
     link = _tag("a", name, href=f"#a{vote.answer.id}")
     why = [_text(vote.reason)] if vote.reason.strip() else []
     return _tag("li", _tag("bdi", vote.voter), " for ", link, vote.void, *why, class_="" if vote.counted else "void")
+
+
+def _plan(name: str, plan: Plan) -> Iterable[Markup]:
+    """Its tasks, parts below what they are parts of."""
+    yield _tag("h2", "The plan", *([" of ", _tag("bdi", name)] if name else []))
+    yield _tag("ul", *map(_task, tree(plan)), class_="plan") if plan.tasks else _tag("p", "It has no tasks.")
+
+
+def _task(place: Place) -> Markup:
+    task = place.task
+    text = _tag("bdi", line(f"{task.id}: {task.description}", MAX_NOTE))
+    state = _tag("span", line(place.state, MAX_NOTE), class_="about")
+    return _tag("li", text, " ", state, class_=f"level{min(place.level, LEVELS)} {task.status}")
 
 
 def _lanes(turn: Turn) -> Markup:

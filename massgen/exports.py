@@ -8,11 +8,15 @@ from typing import Any, Literal, TypeAlias
 
 from massgen.events import Recorded
 from massgen.export_page import page
+from massgen.figures import Use, duration
 from massgen.log import FORMAT
+from massgen.plan_words import Place, data, tree
 from massgen.streams import line, safe
 from massgen.transcript import MAX_HEADING, MAX_NOTE, Turn, turns
-from massgen.transcript_parts import Event, Vote
-from massgen.view import Use, duration
+from massgen.transcript_parts import Event, ToolUse, Vote
+
+MAX_RESULT = 2_000
+"""Characters of a tool's arguments, and of its result: what models read of them may be a thousand times as long."""
 
 Form: TypeAlias = Literal["json", "md", "html"]
 
@@ -73,6 +77,8 @@ def _turn(turn: Turn) -> dict[str, Any]:
             | {"at": each.at, "counted": each.counted}
             for each in turn.votes
         ],
+        "tool_calls": [_use_of(each) for each in turn.tools.made],
+        "plans": [data(name, plan) for name, plan in turn.plans.items()],
         "tally": view.tally,
         "winner": view.winner,
         "why": state.chosen.why if state.chosen else None,
@@ -85,6 +91,11 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "seconds": turn.seconds,
         "use": _use([view.use]),
     }
+
+
+def _use_of(use: ToolUse) -> dict[str, Any]:
+    cut = {"arguments": use.arguments[:MAX_RESULT], "result": None if use.result is None else use.result[:MAX_RESULT]}
+    return asdict(use) | cut | {"result_characters": len(use.result or "")}
 
 
 def _use(uses: Sequence[Use]) -> dict[str, float | None]:
@@ -124,6 +135,9 @@ def _markdown(turn: Turn) -> Iterator[str]:
     if turn.votes:
         yield "## The votes"
         yield "\n".join(map(_vote_line, turn.votes))
+    for name, plan in turn.plans.items():
+        yield f"## The plan{f' of {_plain(name)}' if name else ''}"
+        yield "\n".join(map(_task_line, tree(plan))) or "It has no tasks."
     yield "## What happened when"
     events, more = turn.told
     yield "\n".join(map(_event_line, events))
@@ -133,6 +147,13 @@ def _markdown(turn: Turn) -> Iterator[str]:
 def _vote_line(vote: Vote) -> str:
     what = f"{vote.voter} for {vote.answer.author}, answer {vote.answer.revision}{vote.void}"
     return f"- {_plain(what)}" + (f": {_plain(vote.reason)}" if vote.reason.strip() else "")
+
+
+def _task_line(place: Place) -> str:
+    mark = "x" if place.task.status == "completed" else " "
+    return (
+        f"{'  ' * place.level}- [{mark}] {_plain(f'{place.task.id}: {place.task.description}')} ({_plain(place.state)})"
+    )
 
 
 def _event_line(event: Event) -> str:

@@ -5,7 +5,8 @@ whoever shows them makes them safe.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from massgen.events import PlanChanged
 from massgen.figures import duration
@@ -93,6 +94,19 @@ def _under(task: PlannedTask, below: dict[str, list[PlannedTask]], level: int) -
     yield level, task
     for part in below.pop(task.id, ()):
         yield from _under(part, below, level + 1)
+
+
+def data(name: str, plan: Plan) -> dict[str, Any]:
+    """The plan called `name` for machines. `of` is null for the team's; times are seconds since 1970, 0 where they have not
+    come."""
+    waits, tasks = {each.task.id: each.waits for each in tree(plan)}, plan.tasks.values()
+    return {
+        "of": name or None,
+        "completed": standing(plan).done,
+        "count": len(tasks),
+        "ready": [task.id for task in tasks if task.status == "pending" and not waits[task.id]],
+        "tasks": [asdict(task) | {"waits_for": waits[task.id]} for task in tasks],
+    }
 
 
 def news(before: Plan, fact: PlanChanged) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:  # a warm index is read without the facts' classes, which cost more than all the rest
-    from massgen.events import Fact, Recorded
+    from massgen.events import Fact, PlanChanged, Recorded, ToolCalled
 
 Status: TypeAlias = Literal["answered", "no answer", "interrupted", "running"]
 
@@ -39,8 +39,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of a session: `kind` is `question`, `answer`, `vote` (its reason), `final answer` or `summary` (of the questions
-    and answers before it)."""
+    """A text of a session: `kind` is `question`, `answer`, `vote` (its reason), `final answer`, `summary` (of the questions and
+    answers before it), `tool call` (its name and arguments; results are often whole files, which are somewhere else already)
+    or `task` (of a plan)."""
 
     kind: str
     agent: str
@@ -50,8 +51,8 @@ class Text:
 def digest(session: str, facts: "Sequence[Recorded]") -> Session:
     """The session called `session`, in short."""
     from massgen.events import Asked, Presented, Resumed, Spent, Stopped
+    from massgen.figures import Use, money
     from massgen.streams import line
-    from massgen.view import Use, money
 
     found = [each.fact for each in _of(facts, Asked, Resumed, Spent, Presented, Stopped)]
     begun = [each for each in found if isinstance(each, Asked | Resumed)]
@@ -90,10 +91,13 @@ def _distinct(texts: "Iterable[str]") -> tuple[str, ...]:
 
 def texts(facts: "Sequence[Recorded]") -> Iterator[Text]:
     """All that people may look for in a session."""
-    from massgen.events import Answered, Asked, Presented, Summarised, Voted
+    from massgen.events import Answered, Asked, PlanChanged, Presented, Summarised, ToolCalled, Voted
 
-    for each in _of(facts, Asked, Answered, Voted, Presented, Summarised):
+    planned: set[str] = set()
+    for each in _of(facts, Asked, Answered, Voted, Presented, Summarised, ToolCalled, PlanChanged):
         match each.fact:
+            case ToolCalled() | PlanChanged():
+                yield from _worked(each.fact, planned)
             case Asked(question):
                 yield Text("question", "", question)
             case Answered(agent, _, content):
@@ -106,6 +110,22 @@ def texts(facts: "Sequence[Recorded]") -> Iterator[Text]:
                 yield Text("summary", agent, content)
             case _:
                 pass
+
+
+def _worked(fact: "ToolCalled | PlanChanged", planned: set[str]) -> Iterator[Text]:
+    """Tools of plans only move or tell what is found as a task; of that, each text once: those `planned` were told."""
+    from massgen.events import ToolCalled
+    from massgen.planning_tools import TOOLS
+
+    if isinstance(fact, ToolCalled):
+        if all(fact.name != tool.name for tool in TOOLS):
+            yield Text("tool call", fact.agent, f"{fact.name} {fact.arguments}")
+        return
+    for task in fact.tasks:
+        body = "\n".join(filter(None, [task.description, task.context]))
+        if body not in planned:
+            planned.add(body)
+            yield Text("task", fact.agent, body)
 
 
 def _ended(facts: "Iterable[Fact]") -> tuple[Status, str]:

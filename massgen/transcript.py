@@ -17,6 +17,7 @@ from massgen.events import (
     Fact,
     Informed,
     Member,
+    PlanChanged,
     Presented,
     Purpose,
     Recorded,
@@ -25,14 +26,19 @@ from massgen.events import (
     Retried,
     Stopped,
     Summarised,
+    ToolCalled,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
     VotingOpened,
     Waited,
 )
-from massgen.transcript_parts import Act, Answer, Event, Final, Resumption, Span, Summary, Vote
-from massgen.view import WORTH_SHOWING, View, duration, summary
+from massgen.figures import WORTH_SHOWING, duration
+from massgen.planning import Plan
+from massgen.state import State
+from massgen.transcript_parts import Act, Answer, Event, Final, Resumption, Span, Summary, ToolUses, Vote
+from massgen.view import View, summary
 
 MAX_EVENTS = 1_000
 """Events of a turn that a document tells."""
@@ -86,6 +92,9 @@ class Turn:
     """All that took part, each as it was last."""
     resumptions: list[Resumption] = field(default_factory=list[Resumption])
     summaries: list[Summary] = field(default_factory=list[Summary])
+    tools: ToolUses = field(default_factory=ToolUses)
+    plans: dict[str, Plan] = field(default_factory=dict[str, Plan])
+    """Those that changed since the question, as they stood at last; the team's under the empty name."""
     _began: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -133,6 +142,8 @@ class Turn:
             raise ValueError("a number is none")
         self.seconds = round(self.view.elapsed(recorded.at), 3)
         self._keep(recorded)
+        if isinstance(fact, PlanChanged):
+            self.plans[fact.plan] = self.view.state.plans[fact.plan]
         self._span(fact)
         self.events += _events(self, fact)
 
@@ -204,7 +215,8 @@ def turns(facts: Iterable[Recorded]) -> list[Turn]:
         try:
             if isinstance(recorded.fact, Asked):
                 numbers[recorded.seq] = len(numbers) + 1
-                found.append(Turn(recorded.fact, datetime.fromtimestamp(recorded.at, UTC), numbers))
+                view = View(State(plans=found[-1].view.state.plans) if found else State())
+                found.append(Turn(recorded.fact, datetime.fromtimestamp(recorded.at, UTC), numbers, view))
             found[-1].add(recorded)
         except (LogError, LookupError, TypeError, ValueError, ArithmeticError, OSError) as error:  # a time beyond all
             kind, why = type(recorded.fact).__name__, error.what if isinstance(error, LogError) else str(error)
@@ -226,6 +238,10 @@ def _events(turn: Turn, fact: Fact) -> Iterator[Event]:
             yield Event(at, "", "the run went on", str(turn.view.change))
         case TurnBegan() | Informed() | Answered() | Voted() | TurnFailed() | Summarised():
             yield Event(at, fact.agent, *_of_agent(turn, fact))
+        case ToolCalled() | ToolReturned():
+            yield turn.tools.add(fact, at)
+        case PlanChanged(agent):
+            yield Event(at, agent, turn.view.planned)
         case Retried() | Reprompted():
             yield Event(at, fact.agent, *_trouble(fact))
         case Waited() if fact.seconds >= WORTH_SHOWING:

@@ -3,11 +3,15 @@
 `at`, here and below: seconds of running since the question.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from massgen.events import ToolCalled, ToolReturned
+from massgen.figures import duration
 from massgen.rosters import Change
-from massgen.view import duration
+
+MAX_TOLD = 500
+"""Characters that an event tells of a tool's arguments, or of its result."""
 
 Act: TypeAlias = Literal["answer", "vote", "final", "check", "summary", "failure", "unfinished"]
 
@@ -98,3 +102,37 @@ class Summary:
     @property
     def by(self) -> str:
         return f"By {self.author}, after {duration(self.at)}, up to question {self.until}"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A call of a tool; `result` is None where nothing came of it before the run ended."""
+
+    agent: str
+    at: float
+    name: str
+    arguments: str
+    result: str | None = None
+    is_error: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class ToolUses:
+    """The calls of tools in their order, each with its result once that comes."""
+
+    made: list[ToolUse] = field(default_factory=list[ToolUse])
+    _open: dict[tuple[int, str], list[int]] = field(default_factory=dict[tuple[int, str], list[int]])
+    """Places of those that have not returned, by turn and id, which models give more than once."""
+
+    def add(self, fact: ToolCalled | ToolReturned, at: float) -> Event:
+        """What happened. Raises `LookupError` for the result of a call that was not made."""
+        if isinstance(fact, ToolCalled):
+            self._open.setdefault((fact.turn, fact.call), []).append(len(self.made))
+            self.made.append(ToolUse(fact.agent, at, fact.name, fact.arguments))
+            return Event(at, fact.agent, f"used {fact.name}", fact.arguments[:MAX_TOLD])
+        place = self._open[fact.turn, fact.call].pop(0)
+        use = replace(self.made[place], result=fact.content, is_error=fact.is_error, seconds=fact.seconds)
+        self.made[place] = use
+        what = f"was told that {use.name} failed" if fact.is_error else f"was given the result of {use.name}"
+        return Event(at, fact.agent, f"{what}, after {duration(fact.seconds)}", fact.content[:MAX_TOLD])

@@ -36,13 +36,14 @@ from massgen.events import (
     VotingOpened,
     Waited,
 )
-from massgen.exports import Form, rendered
+from massgen.exports import MAX_RESULT, Form, rendered
 from massgen.log import Log, read
 from massgen.messages import Media
+from massgen.planning import PlannedTask
 from massgen.streams import safe
 from massgen.transcript import MAX_EVENTS, turns
 from tests.conversations import Process, performed, processes
-from tests.facts import ANSWER, QUESTION, Run, answering, conversed, presenting, resumed, troubled, whole
+from tests.facts import ANSWER, QUESTION, START, Run, answering, conversed, presenting, resumed, troubled, whole
 from tests.test_truths import folder
 
 FORMS: tuple[Form, ...] = ("json", "md", "html")
@@ -111,6 +112,10 @@ def saying(text: str) -> Run:
     )
     run.add(Waited(one, run.turns[one], f"rpm{text}", 1, 1, 3))
     run.add(Reprompted(one, run.turns[one], f"w{text}"))
+    run.use(three, f"u{text}", f"v{text}").result(three, f"x{text}").use(three, f"u{text}")
+    tasks = (PlannedTask(f"j{text}", f"k{text}", status="in_progress", assignee=three), PlannedTask("l", f"m{text}"))
+    run.plan(three, *tasks, replace(tasks[1], id="n", depends_on=(tasks[0].id,), parent="l", reason=f"o{text}"))
+    run.plan(three, *tasks, plan=three)
     run.fail(three, f"f{text}").begin("decide", [one, two])
     run.vote(one, two, f"r{text}").vote(two, two, f"s{text}").choose(two, {two: 2})
     run.begin("present", [two]).present(two, f"p{text}").begin("evaluate", [two])
@@ -334,7 +339,8 @@ def test_the_models_markdown_stays_in_its_quote_and_their_notes_are_plain(payloa
     lines = rendered(saying(breaking).facts, "md").split("\n")
     assert skeleton(payload) == skeleton("x")
     assert [each for each in lines if each.startswith("#") and "Mine" in each and "\\# Mine" not in each] == []
-    assert not [each for each in lines if re.search(r"(?<!\\)[<`\[]", each) and not each.startswith(">")]
+    plain = [re.sub(r"^\s*- \[[ x]\] ", "- ", each) for each in lines if not each.startswith(">")]
+    assert not [each for each in plain if re.search(r"(?<!\\)[<`\[]", each)]
 
 
 @pytest.mark.parametrize("payload", HOSTILE)
@@ -384,6 +390,82 @@ def test_a_document_tells_a_bounded_number_of_events() -> None:
     assert text.count("was asked again: no act") == MAX_EVENTS - 1
     assert text.endswith("2 more events are in the session's log.")
     assert "2 more events are in the session's log." in page(run.facts).texts
+
+
+def test_uses_of_tools_are_told_with_their_results_and_never_more_than_a_part_of_them() -> None:
+    run = answering(1).use("alice", "read_file", '{"path": "a.md"}').use("alice", "search", call="c2")
+    run.result("alice", "Canberra " * 9_999, call="c2").result("alice", "No file.", is_error=True)
+    run.use("alice", "write_file").use("alice", "write_file").result("alice", "done", seconds=2.0)
+    made = data(run)["turns"][0]["tool_calls"]
+    told = [(each["name"], each["is_error"], each["result_characters"], each["seconds"]) for each in made]
+    assert told == [
+        ("read_file", True, 8, 0.5),
+        ("search", False, 89_991, 0.5),
+        ("write_file", False, 4, 2.0),
+        ("write_file", False, 0, 0.0),
+    ]
+    assert (made[0]["arguments"], made[0]["at"], len(made[1]["result"]), made[3]["result"]) == (
+        '{"path": "a.md"}', 0.0, MAX_RESULT, None
+    )  # fmt: skip
+    text = rendered(run.facts, "md")
+    assert '- 0.0 s: alice used read\\_file: \\{"path": "a.md"\\}\n' in text
+    assert "- 0.5 s: alice was given the result of search, after 0.5 s: Canberra Canberra" in text
+    assert "- 1.0 s: alice was told that read\\_file failed, after 0.5 s: No file.\n" in text
+    assert len(text) < 3_000
+    assert any("used read_file" in each for each in page(run.facts).texts)
+
+
+def test_the_result_of_a_tool_that_was_not_used_is_told_as_damage() -> None:
+    for run in (answering(1), answering(1).use("alice", "search").result("alice", "Canberra.")):
+        with pytest.raises(LogError, match=r"fact \d \(ToolReturned\) contradicts those before it"):
+            rendered(run.result("alice", "Canberra.").facts, "json")
+
+
+def planned() -> Run:
+    tasks = [
+        PlannedTask("read", "Read what there is", created=START),
+        PlannedTask("check", "Check the dates", depends_on=("read",)),
+        PlannedTask("write", "Write", depends_on=("check",), assignee="bob"),
+        PlannedTask("cite", "Cite", parent="write"),
+    ]
+    run = answering(2).plan("alice", *tasks)
+    done = replace(tasks[0], status="completed", assignee="alice", started=START, ended=START + 2)
+    run.plan("alice", done).plan("bob", replace(tasks[1], status="in_progress", assignee="bob"))
+    return run
+
+
+def test_a_plan_is_told_as_it_stood_at_last_with_who_did_what() -> None:
+    run = planned()
+    (plan,) = data(run)["turns"][0]["plans"]
+    assert (plan["of"], plan["completed"], plan["count"]) == (None, 1, 4)
+    told = [(each["id"], each["status"], each["assignee"], each["waits_for"]) for each in plan["tasks"]]
+    assert told == [
+        ("read", "completed", "alice", []),
+        ("check", "in_progress", "bob", []),
+        ("write", "pending", "bob", ["check", "cite"]),
+        ("cite", "pending", "", ["check"]),
+    ]
+    text = rendered(run.facts, "md")
+    assert text[text.index("## The plan") : text.index("## What")].rstrip().split("\n")[2:] == [
+        "- [x] read: Read what there is (completed by alice in 2.0 s)",
+        "- [ ] check: Check the dates (in progress: bob)",
+        "- [ ] write: Write (waits for check, cite, meant for bob)",
+        "  - [ ] cite: Cite (waits for check)",
+    ]
+    found = page(run.facts)
+    levels = [values["class"] for tag, values in found.tags if tag == "li" and "level" in (values.get("class") or "")]
+    assert levels == ["level0 completed", "level0 in_progress", "level0 pending", "level1 pending"]
+
+
+def test_a_plan_that_outlasts_its_question_is_whole_in_the_next_and_left_out_where_nothing_changed() -> None:
+    run = planned().stop().ask("And?", after=60).begin("answer").stop().ask("And now?", after=60).begin("answer")
+    run.plan("bob", PlannedTask("cite", "Cite", parent="write"), plan="bob")
+    run.plan("bob", PlannedTask("check", "Check", status="completed", assignee="bob"))
+    run.plan("bob", plan="bob", deleted=("cite",))
+    plans = [each["plans"] for each in data(run)["turns"]]
+    assert [[each["count"] for each in plan] for plan in plans] == [[4], [], [0, 4]]
+    assert "## The plan of bob\n\nIt has no tasks." in rendered(run.facts, "md")
+    assert "It has no tasks." in page(run.facts).texts
 
 
 def test_no_setting_of_the_run_is_in_a_document() -> None:

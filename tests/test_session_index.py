@@ -9,6 +9,7 @@ import threading
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from massgen import paths, sessions
 from massgen.errors import LogError, MassgenError, UsageError
 from massgen.events import Asked, Member, Presented, Recorded, Spent, Stopped, Summarised
 from massgen.log import line
+from massgen.planning import PlannedTask
 from massgen.session_digest import Session, Text, digest, texts
 from massgen.session_index import SHOWN, Found, Index, consult, latest
 from tests.facts import ANSWER, QUESTION, answering, whole
@@ -107,6 +109,18 @@ def test_a_summary_is_a_text(tmp_path: Path) -> None:
 
 
 # --- the latest of a folder ------------------------------------------------------------------------------------------
+
+
+def test_what_tools_were_called_with_is_a_text_and_so_is_each_task_but_no_result() -> None:
+    task = PlannedTask("t1", "Check the dates", context="In 1913.")
+    run = answering(1).use("alice", "read_file", '{"path": "notes.md"}').result("alice", "a whole file")
+    run.use("alice", "add_task", '{"description": "Check the dates"}').plan("alice", task)
+    run.plan("alice", replace(task, status="completed"), PlannedTask("t2", "Write"))
+    assert [*texts(run.facts)][1:] == [
+        Text("tool call", "alice", 'read_file {"path": "notes.md"}'),
+        Text("task", "alice", "Check the dates\nIn 1913."),
+        Text("task", "alice", "Write"),
+    ]
 
 
 def in_folders(*asked_at: tuple[float, str]) -> list[Recorded]:
