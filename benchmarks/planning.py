@@ -1,19 +1,22 @@
-"""A plan of 100 tasks with 1,000 dependencies: checking it, and each of the eight tools upon it.
+"""A plan of 100 tasks with 1,000 dependencies: checking it, and each of the eight tools upon it, called here and over HTTP.
 
 As a program it prints its figures as JSON, in milliseconds of CPU.
 """
 
+import asyncio
 import json
 import random
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks.measure import Probe
 from benchmarks.scenarios import FAST, Figure, Row
 from massgen.planning import MOST_TASKS, Plan, PlanError, PlannedTask, changed, deleted, planned
 from massgen.planning_tools import call
+from massgen.servers import Attached
 
 EDGES = 1000
 IDS = [f"t{number}" for number in range(1, MOST_TASKS + 1)]
@@ -29,6 +32,9 @@ def rows() -> list[Row]:
         Row(f"{what} is checked: CPU", "ms", Figure("planning", "checked"), limit=2, cpu=True),
         Row(f"{what} is refused, its circles named: CPU", "ms", Figure("planning", "refused"), limit=2, cpu=True),
         Row(f"{what}: the slowest of its tools: CPU", "ms", Figure("planning", "slowest"), limit=1, cpu=True),
+        Row(
+            "the slowest of them over HTTP, client and server: CPU", "ms", Figure("planning", "http"), limit=5, cpu=True
+        ),
     ]
 
 
@@ -38,7 +44,8 @@ def figures() -> dict[str, float]:
     circular = [PlannedTask(IDS[0], "Do it", (IDS[-1],)), *tasks[1:]]
     tools = {tool: _cpu(lambda tool=tool, on=on: _asked(tool, *on)) for tool, on in _questions(needs).items()}
     checks = {"checked": _cpu(lambda: planned(Plan(), tasks)), "refused": _cpu(lambda: _refused(circular))}
-    return {**checks, **tools, "slowest": max(tools.values())}
+    over_http = asyncio.run(_over_http(needs))
+    return {**checks, **tools, "slowest": max(tools.values()), "http": max(over_http.values())}
 
 
 def dependencies() -> dict[str, list[str]]:
@@ -68,6 +75,39 @@ def _questions(needs: dict[str, list[str]]) -> dict[str, tuple[Plan, dict[str, A
 
 def _asked(tool: str, plan: Plan, arguments: dict[str, Any]) -> None:
     assert not call(plan, tool, arguments, agent="a", at=1.0).is_error
+
+
+async def _over_http(needs: dict[str, list[str]]) -> dict[str, float]:
+    """Tool -> milliseconds of CPU, by a client that does no more than it must."""
+    from massgen.servers.http import serve_http  # a second, of which the figures above are to know nothing
+
+    questions = _questions(needs)
+    taken: dict[str, float] = {}
+    async with serve_http(
+        lambda agent, tool, given: call(questions[tool][0], tool, given, agent=agent, at=1.0), "a"
+    ) as at:
+        for tool, (_, arguments) in questions.items():
+            taken[tool] = min([await _posted(at["a"], tool, arguments) for _ in range(15)])
+    return taken
+
+
+async def _posted(at: Attached, tool: str, arguments: dict[str, Any], times: int = 10) -> float:
+    place, params = urlsplit(at.url), {"name": tool, "arguments": arguments}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    head = (
+        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {at.token}\r\nAccept: */*\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    began = time.process_time()
+    for _ in range(times):
+        writer.write(head.encode() + body)
+        headers = (await reader.readuntil(b"\r\n\r\n")).lower()
+        reply = await reader.readexactly(int(headers.split(b"content-length:")[1].split(b"\r\n")[0]))
+        assert b'"isError":false' in reply
+    taken = time.process_time() - began
+    writer.close()
+    return taken / times * 1e3
 
 
 def _refused(tasks: list[PlannedTask]) -> None:
