@@ -54,6 +54,7 @@ async def arun(
     What was asked and answered in it is told to the agents; without `config` it goes on with its own. A run of it that came
     to no answer is finished first, without a `question` it is all that is done.
     `progress(what, done, total)` follows the fetching of a model file, in bytes.
+    Nobody is asked: what cannot be undone is done only where the configuration says `tool_approval: always`.
     Raises `ConfigError`, `UsageError`, `LocalModelError` or `LogError`; that no agent answered is a `Result`, not an error.
     """
     if session is None or question:

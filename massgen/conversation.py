@@ -10,11 +10,14 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from massgen import paths, sessions
+from massgen.agents.tools import Approve
+from massgen.approval import unasked
 from massgen.attachments import attach
 from massgen.backends.chat_completions import HttpPool
 from massgen.config import Config, OrchestratorConfig
 from massgen.continuing import template, window
 from massgen.coordination import Rules
+from massgen.equipping import equipped
 from massgen.errors import Exit, LogError, UsageError
 from massgen.events import Asked, Member, Recorded, Resumed
 from massgen.limits import keeping
@@ -54,7 +57,8 @@ class Result:
     cost: float | None = None
     """US dollars, of the calls whose price is known; None if none is."""
     notes: Sequence[str] = field(default_factory=tuple[str, ...])
-    """What happened beside the run: displays and exports that were dropped, what replies taught about rate limits."""
+    """What happened beside the run: displays and exports that were dropped, what replies taught about rate limits, servers of
+    tools that could not be used, tools that nobody approved."""
     votes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Agent -> the counted votes for its answer, most first."""
     agents: Sequence[Member] = field(default_factory=tuple[Member, ...])
@@ -67,7 +71,8 @@ class Conversation:
     """A session with its team, as an async context manager: entering opens what the team needs, leaving closes it.
 
     `session` is the folder of one to go on with, None for a new one, which is made under `session_dir` with the first question.
-    `config` is the team's configuration, or chooses it by where the session stands.
+    `config` is the team's configuration, or chooses it by where the session stands. `approve` is asked before an agent does
+    what cannot be undone, where the configuration says that somebody is; without it that is not done, and noted.
     `loaded` is then that configuration, `team` the team, and `state` where the session stands.
     Entering raises `ConfigError`, `LocalModelError`, or `LogError` for a session that cannot be read or is being written.
     """
@@ -82,11 +87,13 @@ class Conversation:
         session: Path | None = None,
         session_dir: Path | None = None,
         progress: Progress = quiet,
+        approve: Approve | None = None,
     ) -> None:
         self.folder = session
         self.state = State()
         """Where the last question stands, and what was said before."""
         self._config, self._root, self._progress = config, session_dir, progress
+        self._approve = approve or unasked(self._note)
         self._stack, self._lessons = AsyncExitStack(), list[str]()
         self._redact: Callable[[str], str] = str
         """Knows no secret before the team is built, when nothing is recorded yet."""
@@ -99,8 +106,10 @@ class Conversation:
                 self._open(stack, self.folder)
             self.loaded = self._config if isinstance(self._config, Loaded) else self._config(self.state)
             pool, env = await stack.enter_async_context(HttpPool()), environment()
+            config = self.loaded.config
             limit = await stack.enter_async_context(keeping(self.loaded, env, self._lessons.append))
-            self.team = await stack.enter_async_context(build(self.loaded.config, env, pool, self._progress, limit))
+            tools = await stack.enter_async_context(equipped(config, self._approve, self._note))
+            self.team = await stack.enter_async_context(build(config, env, pool, self._progress, limit, tools))
             self._redact = redactor([*self.loaded.secrets, *self.team.secrets])
             self._stack = stack.pop_all()
         return self
@@ -159,6 +168,9 @@ class Conversation:
 
     def _redacted(self, text: str) -> str:
         return self._redact(text)
+
+    def _note(self, what: str) -> None:
+        self._lessons.append(self._redact(what))
 
     async def _perform(self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink]) -> Result:
         config = self.loaded.config

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol, Self, TextIO, TypeAlias, TypeVar
 
 from massgen.events import (
@@ -46,6 +47,10 @@ WIDEST = 200
 
 class Display(Sink, Protocol):
     """A sink to be entered before the run and left after it, however it ends."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """While somebody is asked: nothing is drawn over the question. To be used between entering and leaving."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -114,6 +119,9 @@ class NoView:
 
     def delta(self, agent: str, chunk: Chunk) -> None:
         pass
+
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def __enter__(self) -> Self:
         return self

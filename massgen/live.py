@@ -5,9 +5,9 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import IO, Protocol, Self, cast
 
 from rich.console import Console, ConsoleDimensions
@@ -61,17 +61,22 @@ class LiveView:
         self._glyphs = UNICODE if terminal.encoding.lower().replace("-", "").startswith("utf") else ASCII
         self._out = _Whole(terminal)
         self._console = Console(file=cast(IO[str], self._out), force_terminal=True, force_interactive=True)
-        self._live = Live(
-            self._frame,
-            console=self._console,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=terminal.wraps(sys.stderr),
-        )
+        self._live = self._opened()
+        self._still = threading.Lock()
+        """Held while a frame is drawn, and while none may be."""
         self._left = threading.Event()
         self._drawing: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1, "live-view")
         self._undo = ExitStack()
+
+    def _opened(self) -> Live:
+        return Live(
+            self._frame,
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=self._terminal.wraps(sys.stderr),
+        )
 
     def fact(self, recorded: Recorded) -> None:
         if self._drawing and self._drawing.done():
@@ -100,6 +105,19 @@ class LiveView:
         self._terminal.write("".join(f"{text}\n" for text in summary(self._view, self._clock(), self._session)))
         self._terminal.flush()
 
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """The frame is taken off the screen, and is drawn anew below what was written meanwhile."""
+        with self._still:
+            self._live.transient = True
+            self._live.stop()
+            try:
+                yield
+            finally:
+                self._frame = Frame([])
+                self._live = self._opened()
+                self._live.start()
+
     def _suspend(self, *_: object) -> None:
         """Ctrl-Z: the shell gets its cursor, and the view hides it again when the run goes on."""
         self._console.show_cursor()
@@ -112,14 +130,15 @@ class LiveView:
 
     def _draw(self, *, closing: bool = False) -> None:
         """Fold what is queued; write only a frame that differs from the one on the screen."""
-        while self._queue:
-            self._fold(self._queue.popleft())
-        self._resize()
-        width, height = self._size
-        frame = paint(self._view, self._clock(), width, height, self._glyphs, closing=closing)
-        if frame != self._frame or self._out.first:
-            self._frame = frame
-            self._live.update(frame.steady(), refresh=True)
+        with self._still:
+            while self._queue:
+                self._fold(self._queue.popleft())
+            self._resize()
+            width, height = self._size
+            frame = paint(self._view, self._clock(), width, height, self._glyphs, closing=closing)
+            if frame != self._frame or self._out.first:
+                self._frame = frame
+                self._live.update(frame.steady(), refresh=True)
 
     def _fold(self, item: Recorded | tuple[str, Chunk]) -> None:
         if isinstance(item, Recorded):

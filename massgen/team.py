@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from massgen import builtins
 from massgen.agents import Agent
 from massgen.agents.loop import LoopAgent
+from massgen.agents.tools import Tools
 from massgen.backends import Backend
 from massgen.backends.chat_completions import ChatCompletions, HttpPool
 from massgen.backends.constrained import Constrained
@@ -43,13 +44,18 @@ class Team:
 
 @asynccontextmanager
 async def build(
-    config: Config, env: Mapping[str, str], pool: HttpPool, progress: Progress = quiet, limit: Wrap = unlimited
+    config: Config,
+    env: Mapping[str, str],
+    pool: HttpPool,
+    progress: Progress = quiet,
+    limit: Wrap = unlimited,
+    tools: Mapping[str, Tools] | None = None,
 ) -> AsyncGenerator[Team]:
-    """The team of `config`, ready to be asked; keys come from `env`, and `limit` puts backends under their rate limits.
-    Leaving closes all it holds.
+    """The team of `config`, ready to be asked; keys come from `env`, `limit` puts backends under their rate limits, and
+    `tools` are those of the agents that have some. Leaving closes all it holds.
 
     Raises `ConfigError` for a missing key or recording, and `LocalModelError` where an embedded model is needed and cannot run."""
-    builder = _Builder(config, env, pool, limit)
+    builder = _Builder(config, env, pool, limit, tools or {})
     remote = builder.remote_agents()
     async with AsyncExitStack() as stack:
         agents = remote | await builder.local_agents(stack, progress)
@@ -60,9 +66,11 @@ async def build(
 
 
 class _Builder:
-    def __init__(self, config: Config, env: Mapping[str, str], pool: HttpPool, limit: Wrap) -> None:
+    def __init__(
+        self, config: Config, env: Mapping[str, str], pool: HttpPool, limit: Wrap, tools: Mapping[str, Tools]
+    ) -> None:
         self.secrets: list[str] = []
-        self._config, self._env, self._pool, self._limit = config, env, pool, limit
+        self._config, self._env, self._pool, self._limit, self._tools = config, env, pool, limit, tools
         self._models: dict[str, str] = {}
         self._restaging: Restaging | None = None
 
@@ -95,7 +103,8 @@ class _Builder:
         self._models[name] = agent.backend.model
         sensitivity = self._config.orchestrator.voting_sensitivity
         backend = self._limit(agent, self._backend(agent.backend))
-        return LoopAgent(name, backend, self._config.instructions(agent), sensitivity)
+        tools = self._tools.get(name, Tools())
+        return LoopAgent(name, backend, self._config.instructions(agent), sensitivity, tools=tools)
 
     def _replayed_agent(self, name: str, settings: BackendConfig) -> Agent:
         """It keeps to no limits: nobody is called."""

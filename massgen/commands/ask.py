@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from massgen import __version__
-from massgen.commands.ask_continue import agree, introduce, meant, unusable
+from massgen.commands.ask_continue import agree, introduce, meant, terminal, unusable
 from massgen.commands.ask_output import Lines, deliver, is_file, log_to_stderr, why
 from massgen.commands.options import Options, options
 from massgen.console import check_writable, defect, fetching, tell
@@ -22,8 +22,10 @@ from massgen.errors import ConfigError, Exit, MassgenError, UsageError
 
 if TYPE_CHECKING:
     from massgen.conversation import Conversation, Result
+    from massgen.display import Display
     from massgen.loading import Loaded
     from massgen.log import Sink
+    from massgen.messages import ToolCall
     from massgen.state import State
 
 MAX_STDIN = 4_000_000
@@ -77,6 +79,8 @@ class _Asking:
     lines: "Lines | None" = None
     redact: Callable[[str], str] = str
     loaded: "Loaded | None" = None
+    view: "Display | None" = None
+    """What shows the run, since it began."""
 
     def run(self) -> int:
         options = self.options
@@ -115,7 +119,10 @@ class _Asking:
         options = self.options
         progress = quiet if options.quiet else fetching(sys.stderr)
         root = Path(options.session_dir) if options.session_dir else None
-        async with Conversation(loaded, session=self.session, session_dir=root, progress=progress) as conversation:
+        approve = self._approve if terminal() else None
+        async with Conversation(
+            loaded, session=self.session, session_dir=root, progress=progress, approve=approve
+        ) as conversation:
             if talking:
                 return await self._talk(conversation)
             if not options.quiet:
@@ -150,6 +157,11 @@ class _Asking:
         """What `perform` brings, shown while it comes."""
         with ExitStack() as stack:
             return await perform(sinks=partial(self._followers, stack))
+
+    async def _approve(self, agent: str, call: "ToolCall") -> str:
+        from massgen.approval import Terminal
+
+        return await Terminal(self.view.paused if self.view else nullcontext)(agent, call)
 
     def _chosen(self, state: "State") -> "Loaded":
         """The configuration to go on with: the session's own unless the command line names one."""
@@ -189,6 +201,8 @@ class _Asking:
         loaded = loaded if options.rate_limit is None else switched(loaded, options.rate_limit)
         if options.debug:
             log_to_stderr(self.redact, loaded)
+        if options.yes:  # for this run: what is recorded stays, lest the next one did it unasked
+            loaded = replace(loaded, config=loaded.config.model_copy(update={"tool_approval": "always"}))
         return loaded if options.timeout is None else timed(loaded, options.timeout)
 
     def _followers(self, stack: ExitStack, session: Path) -> "Sequence[Sink]":
@@ -202,7 +216,8 @@ class _Asking:
 
         self.session = session
         mode = self.options.mode(self.loaded.config.ui.display_type if self.loaded else "")
-        return open_display(mode, sys.stderr, session=str(session))
+        self.view = open_display(mode, sys.stderr, session=str(session))
+        return self.view
 
     def _report(self, result: "Result", question: str) -> int:
         if not self.options.quiet:

@@ -106,10 +106,15 @@ def agree(conversation: "Conversation") -> None:
     try:
         check_losses(conversation)
     except UsageError as error:
-        if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
+        if not terminal():
             raise
         tell(f"massgen: {error.what}")
         click.confirm("Go on with this team all the same?", abort=True, err=True)
+
+
+def terminal() -> bool:
+    """Whether somebody can be asked, and can read the question."""
+    return all(each is not None and each.isatty() for each in (sys.stdin, sys.stderr))
 
 
 def unusable(error: ConfigError, options: Options) -> ConfigError:

@@ -32,6 +32,8 @@ class Options:
     as_json: bool
     timeout: float | None
     rate_limit: bool | None
+    yes: bool
+    """Whether the winner may do what cannot be undone without anybody being asked."""
     no_display: bool
     quiet: bool
     verbose: bool
@@ -122,6 +124,7 @@ _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Print the run's facts as JSON lines instead of the answer."),
     click.option("--timeout", type=float, metavar="SECONDS", help="End after so long, with the best answer so far."),
     click.option("--rate-limit/--no-rate-limit", default=None, help="Keep to the providers' rate limits, or do not, whatever the file says."),
+    click.option("--yes", is_flag=True, help="Let the winner use tools that cannot be undone, without asking."),
     click.option("--no-display", is_flag=True, help="Show no view of the team at work."),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing but errors."),
     click.option("-v", "--verbose", is_flag=True, help="Show lines: every turn and every model call."),

@@ -1,0 +1,111 @@
+"""What the agents of a team have to work with beside their models: tools, and whom they ask before they use some of them."""
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from massgen import planning_tools, prompts
+from massgen.agents.tools import Approve, Tools
+from massgen.approval import by_rule
+from massgen.config import AgentConfig, Config
+from massgen.errors import ConfigError
+from massgen.streams import line
+from massgen.toolbox import Offered, Returned, Toolbox
+
+if TYPE_CHECKING:
+    from massgen.toolbox.functions import Function
+    from massgen.toolbox.servers import Servers
+
+TOOLLESS = ("local", "replay")
+"""Embedded models are too small for tools, and who replays a session says what was said then."""
+MAX_NOTE = 1_000
+"""Characters of a note, which may be a server's own words."""
+_RESERVED = frozenset(
+    [name for name in prompts.TOOLS if "." not in name] + [each.name for each in planning_tools.TOOLS]
+)
+
+
+@asynccontextmanager
+async def equipped(config: Config, ask: Approve, noted: Callable[[str], None]) -> AsyncGenerator[Mapping[str, Tools]]:
+    """The tools of each agent of `config` that has some, by its id. Their servers are started at their first use; leaving
+    ends them. `ask` is whom an agent asks where the configuration says so; `noted` is told what users should know.
+
+    Raises `ConfigError` for functions that cannot be loaded. Nothing of MCP is imported before a server is used."""
+    named = config.named_agents
+    users = {name: agent for name, agent in named.items() if agent.backend.type not in TOOLLESS and _has(config, agent)}
+    if idle := [name for name, agent in named.items() if agent.backend.type == "local" and _missing(config, agent)]:
+        noted(f"{', '.join(idle)} of the team's tools and plans: embedded models use none")
+    if not users:
+        yield {}
+        return
+    from massgen.toolbox.servers import Servers  # a run without tools is spared all this
+
+    functions = _functions(config, users)
+    approve = by_rule(config.tool_approval, ask)
+    async with Servers(lambda note: noted(line(note, MAX_NOTE))) as servers:
+        boxes = {name: _toolbox(config, agent, servers, functions) for name, agent in users.items()}
+        yield {name: Tools(box, approve) for name, box in boxes.items()}
+
+
+def _has(config: Config, agent: AgentConfig) -> bool:
+    return bool(config.servers(agent) or config.functions(agent))
+
+
+def _missing(config: Config, agent: AgentConfig) -> bool:
+    return _has(config, agent) or config.orchestrator.coordination.enable_agent_task_planning
+
+
+def _toolbox(config: Config, agent: AgentConfig, servers: "Servers", functions: Mapping[str, "Function"]) -> Toolbox:
+    from massgen.toolbox.agent import agent_toolbox
+
+    box = agent_toolbox(
+        servers,
+        config.servers(agent),
+        [functions[source] for source in config.functions(agent)],
+        allowed=agent.allowed_tools,
+        excluded=[*agent.exclude_tools, *agent.backend.exclude_tools],
+        access=config.tool_access,
+        reserved=_RESERVED,
+    )
+    return box if agent.backend.allowed_tools is None else _Narrowed(box, agent.backend.allowed_tools)
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """Of the tools in `inner`, those that fit one of `patterns` too."""
+
+    inner: Toolbox
+    patterns: Sequence[str]
+
+    async def offered(self) -> Sequence[Offered]:
+        return [each for each in await self.inner.offered() if self._fits(each.tool.name)]
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
+        return await self.inner.call(name, arguments)
+
+    def _fits(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+
+def _functions(config: Config, users: Mapping[str, AgentConfig]) -> Mapping[str, "Function"]:
+    """Each function that somebody uses, loaded once, by how the configuration names it."""
+    found: dict[str, Function] = {}
+    problems: list[str] = []
+    for source in _each(config.functions(agent) for agent in users.values()):
+        from massgen.toolbox.functions import load
+
+        folder, _, name = source.rpartition("/")
+        try:
+            (found[source],) = load([name], Path(folder) if folder else None)
+        except ConfigError as error:
+            problems += [f"tools: {problem.removeprefix('tools[0]: ')}" for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _each(every: Iterable[Sequence[str]]) -> list[str]:
+    return [*dict.fromkeys(source for sources in every for source in sources)]
