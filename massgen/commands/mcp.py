@@ -18,25 +18,27 @@ def command() -> None:
     """massgen's own tools, for any MCP client."""
 
 
-@command.group()
-def serve() -> None:
-    """Serve tools on stdin and stdout, to the MCP client that starts this."""
-
-
 def _name(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     if value is not None and not (0 < len(value.strip()) <= 64 and value.isprintable()):
         raise click.BadParameter("expected a name: a line of at most 64 characters")
     return value and value.strip()
 
 
-@serve.command()
-@click.option("--plan", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Keep the plan here, and go on with it. Default: a new file in the data folder.")  # fmt: skip
-@click.option("--agent", callback=_name, metavar="NAME", help="You are NAME, one of a team that shares the plan: others' tasks are theirs.")  # fmt: skip
-def planning(plan: Path | None, agent: str | None) -> None:
-    """The eight planning tools: tasks that wait for one another, claimed and completed.
+@command.command()
+@click.argument("tools", type=click.Choice(["planning"]))
+@click.option(
+    "--plan",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the plan here, and go on with it. Default: a new file in the data folder.",
+)
+@click.option("--agent", callback=_name, metavar="NAME", help="You are NAME in a team that shares the plan.")
+def serve(tools: str, plan: Path | None, agent: str | None) -> None:
+    """Serve TOOLS on stdin and stdout, to the MCP client that starts this.
 
-    Every change is in FILE before it is answered, and several processes may share FILE. With --agent the plan is a team's: it
-    is made once, and a task that one has started no other can. Without, it is yours alone, and can be made anew.
+    `planning`: tasks that wait for one another, claimed and completed. Every change is in FILE before it is answered, and
+    several processes may share FILE. With --agent the plan is a team's: it is made once, and a task that one has started no
+    other can change. Without, it is yours alone, and can be made anew.
 
     It ends with stdin, or by Ctrl-C.
     """

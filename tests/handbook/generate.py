@@ -22,6 +22,7 @@ from massgen.schema import field_texts, schema, texts_below
 from tests.handbook import tables
 from tests.handbook.limits_page import limits_page
 from tests.handbook.names import every_command
+from tests.handbook.planning_page import planning_page
 from tests.handbook.providers_page import providers_page
 
 FOLDER = Path(__file__).parents[2] / "handbook" / "reference"
@@ -252,6 +253,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "environment.md": lambda: _page("Environment variables", "tests/handbook/names.py", *tables.variables()),
     "providers.md": providers_page,
     "rate-limits.md": limits_page,
+    "planning-tools.md": planning_page,
     "templates.md": lambda: _page("Templates", "examples/", *tables.templates()),
 }
 
