@@ -200,6 +200,15 @@ async def test_a_file_that_cannot_be_a_plan_is_refused_at_once(
     assert not content or (tmp_path / name).read_text() == content
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+async def test_without_stdin_or_stdout_no_plan_is_touched(tmp_path: Path, closed: str) -> None:
+    run = f'"{sys.executable}" -m massgen mcp serve planning --plan plan.jsonl {closed}'
+    process = await asyncio.create_subprocess_exec("sh", "-c", run, stderr=asyncio.subprocess.PIPE)
+    ran = await ended(process)
+    assert (ran.code, "is closed" in ran.err, "MCP client" in ran.err) == (2, True, True)
+    assert not (tmp_path / "plan.jsonl").exists()
+
+
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 65])
 async def test_a_name_that_is_none_is_refused(name: str) -> None:
     ran = await massgen(*SERVE, "--agent", name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from massgen.console import tell
+from massgen.errors import UsageError
 from massgen.paths import data_dir
 
 
@@ -44,13 +45,17 @@ def serve(tools: str, plan: Path | None, agent: str | None) -> None:
     """
     from massgen.servers.plan_file import PlanFile
 
+    if sys.stdin is None or sys.stdout is None:  # the plan's file might get the number of the one that is closed
+        raise UsageError(
+            "stdin or stdout is closed", fix="Have an MCP client start this command: it talks to it by both."
+        )
     path = plan or _new_file()
     file = PlanFile(path, "team" if agent else "agent")
     if plan:
         file.check()
     else:
         tell(f"massgen: the plan is kept in {path}; go on with it by --plan")
-    if sys.stdin and sys.stdin.isatty():
+    if sys.stdin.isatty():
         tell(
             "massgen: stdin is a terminal, and an MCP client is waited for: let one start this command. Ctrl-C ends it."
         )

@@ -36,7 +36,8 @@ The plan is kept in that file: a change is in it before it is answered, and a pr
 whole plan, which the next one goes on with. Without `--plan` it is a new file in the data folder, told on stderr.
 
 Several clients may share a file: each takes in what the others wrote before it answers. Give each a name then, by `--agent`: the
-plan is a team's, made once, and what one has started or completed no other can change."""
+plan is a team's, made once, and what one has started or completed no other can change. Started again by the same name, it has its
+tasks again; so the tasks of one that does not come back are freed under its name."""
 
 CALLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("create_task_plan", {"tasks": ["Read the log", {"description": "Find the fault", "depends_on": [0]}, "Make tea"]}),
