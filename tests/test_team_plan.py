@@ -1,0 +1,104 @@
+"""A team that works by one plan, end to end: who takes what, what becomes of it if one leaves, and after `kill -9`."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from massgen import sessions
+from massgen.conversation import rules
+from massgen.errors import Exit
+from massgen.events import PlanChanged, ToolReturned, TurnFailed
+from massgen.loading import load
+from massgen.log import read
+from massgen.planning import Plan
+from massgen.state import fold
+from massgen.verifying import verify
+from tests.command import ended, massgen, started, write_config
+from tests.providers import Call, Reply, Simulator, call, fault, hang, say
+
+pytestmark = pytest.mark.timeout(40)
+PLAN = {"tasks": [{"id": name, "description": f"Task {name}."} for name in "abc"]}
+
+
+def start(task: str) -> Reply:
+    return call("update_task_status", task_id=task, status="in_progress")
+
+
+def done(task: str) -> Reply:
+    return call("update_task_status", task_id=task, status="completed")
+
+
+FIRST = {
+    "m1": [call("create_task_plan", **PLAN), start("a"), done("a")],
+    "m2": [start("a"), start("b"), done("b")],  # the first is m1's already
+    "m3": [start("c")],
+}
+"""What each does in its first turn."""
+IN_THE_VOTE = {"m1": [start("c"), done("c")]}
+STOPS = {"m1": 3, "m2": 2, "m3": 1}
+"""After so many results nobody says anything any more, in the first life of the command."""
+
+
+@dataclass
+class Planners:
+    """Three models. m3 is refused by its provider in the second life, with its task begun."""
+
+    living: bool = False
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once m1 has its task."""
+
+    def __call__(self, asked: Call) -> Reply:
+        count = sum(each["role"] == "tool" for each in asked.messages)
+        if asked.model == "m1" and count == 2:
+            self.begun.set()
+        if not self.living and count == STOPS[asked.model]:
+            return hang()
+        if asked.model == "m3" and count:
+            return fault(status=401, message="no more of this")
+        return self._reply(asked, count)
+
+    def _reply(self, asked: Call, count: int) -> Reply:
+        script = (IN_THE_VOTE if "vote" in asked.tools else FIRST).get(asked.model, [])
+        if "new_answer" not in asked.tools:
+            return say("All is done.")
+        if count < len(script):
+            return script[count] if asked.model == "m1" else replace(script[count], gate=self.begun)
+        if "vote" not in asked.tools:
+            return call("new_answer", content=f"{asked.model} is done")
+        (label, *_) = asked.tools["vote"]["properties"]["agent_id"]["enum"]
+        return call("vote", agent_id=label, reason="Right.")
+
+
+async def test_a_team_divides_its_tasks_one_dies_and_all_is_done_across_a_kill(tmp_path: Path) -> None:
+    planners = Planners()
+    async with Simulator(planners) as simulator:
+        coordination = {"enable_agent_task_planning": True, "plan_scope": "team"}
+        config = write_config(
+            tmp_path / "team.yaml", simulator.base_url, 3, orchestrator={"coordination": coordination}
+        )
+        async with started("--config", str(config), "Do it.") as process, asyncio.timeout(20):
+            await simulator.until(lambda: len(simulator.calls) == sum(STOPS.values()) + len(STOPS))
+            process.kill()
+            await ended(process)
+        (session,) = (tmp_path / "home/data/sessions").iterdir()
+        before = fold(read(session / sessions.LOG_NAME)).plans[""]
+        assert tasks(before) == {"a": ("completed", "m1"), "b": ("in_progress", "m2"), "c": ("in_progress", "m3")}
+        planners.living = True
+        ran = await massgen("--continue")
+    assert (ran.code, ran.out) == (Exit.ANSWER, "All is done.\n"), ran.err
+    facts = [*read(session / sessions.LOG_NAME)]
+    after = fold(facts).plans[""]
+    assert tasks(after) == {"a": ("completed", "m1"), "b": ("completed", "m2"), "c": ("completed", "m1")}
+    assert [each.fact.agent for each in facts if isinstance(each.fact, TurnFailed)] == ["m3"]
+    made = [each.fact for each in facts if isinstance(each.fact, PlanChanged)]
+    assert len(made) == 9, "nothing is done twice, and what m3 had is released"
+    (refused,) = [each.fact for each in facts if isinstance(each.fact, ToolReturned) and each.fact.is_error]
+    assert refused.agent == "m2"
+    own = rules(load(config).config.orchestrator)
+    assert verify(facts, lambda asked: own).difference is None
+
+
+def tasks(plan: Plan) -> dict[str, tuple[str, str]]:
+    return {name: (each.status, each.assignee) for name, each in plan.tasks.items()}
