@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from massgen import sessions
 from massgen.backends import Request
-from massgen.backends.conductor import Breath
+from massgen.backends.conductor import NEVER, Breath
 from massgen.backends.replay import Call
 from massgen.coordination import Rules, may_answer
 from massgen.errors import LogError
@@ -22,6 +22,7 @@ from massgen.events import (
     Fact,
     Informed,
     Member,
+    Purpose,
     Recorded,
     Resumed,
     TurnBegan,
@@ -31,10 +32,13 @@ from massgen.events import (
 from massgen.limit_rules import entries
 from massgen.log import read
 from massgen.prompts import ROLES
+from massgen.recorded_tools import RecordedBox, Used, used
 from massgen.retaking import Witness, agent_like
 from massgen.state import State, apply
-from massgen.turns import shown
+from massgen.turns import shown, tasks_of
 
+_PLANLESS: tuple[Purpose, ...] = ("evaluate", "summarise")
+"""Turns in which no plan is open."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -56,6 +60,8 @@ class Recording:
     members: Mapping[str, Member]
     calls: Mapping[str, Sequence[Call]]
     """By agent, in their order."""
+    uses: Mapping[str, Sequence[Used]]
+    """Of tools, by agent, in their order."""
     breaths: Sequence[Breath]
     ballots: Sequence[Sequence[tuple[int, ...]]]
     """Those that were shuffled, in their order."""
@@ -81,7 +87,7 @@ def load(folder: Path, env: Mapping[str, str]) -> Recording:
         raise LogError("it holds no question, so there is nothing to replay", where=str(path))
     reading.breathe()
     ballots = [[*each.fact.ballot.values()] for each in facts if isinstance(each.fact, TurnBegan) and each.fact.ballot]
-    return Recording(str(folder), reading.members, reading.calls, reading.breaths, ballots, reading.late)
+    return Recording(str(folder), reading.members, reading.calls, reading.uses, reading.breaths, ballots, reading.late)
 
 
 # --- taking the turns again ----------------------------------------------------------------------------------------
@@ -94,6 +100,7 @@ class _Reading:
     state: State = field(default_factory=State)
     members: dict[str, Member] = field(default_factory=dict[str, Member])
     calls: dict[str, list[Call]] = field(default_factory=dict[str, list[Call]])
+    uses: dict[str, list[Used]] = field(init=False)
     breaths: list[Breath] = field(default_factory=list[Breath])
     late: dict[int, Late] = field(default_factory=dict[int, Late])
     _turns: dict[int, list[Recorded]] = field(default_factory=dict[int, list[Recorded]])
@@ -102,6 +109,7 @@ class _Reading:
     """Who had an open turn before the fact of that `seq`."""
 
     def __post_init__(self) -> None:
+        self.uses = used(self.facts)
         for recorded in self.facts:
             match recorded.fact:
                 case Answered(_, _, content):
@@ -131,14 +139,16 @@ class _Reading:
         if past and isinstance(past[0].fact, Informed):
             self.late[turn.seq] = Late(agent, past[0].seq, self.state.seq)
         heading = Call(turn.seq, turn.purpose, self.state.seq, Request(()))
-        witness = Witness(member.model, heading, past, self._contents)
-        calls = witness.watch(agent_like(member, agent, witness, own, sensitivity), turn)
+        witness, box = Witness(member.model, heading, past, self._contents), RecordedBox(self.uses.get(agent, ()))
+        plan = None if rules.planning == "off" or turn.purpose in _PLANLESS else tasks_of(self.state, rules, agent)
+        calls = witness.watch(agent_like(member, agent, witness, own, sensitivity, box), turn, plan)
         self.calls.setdefault(agent, []).extend(calls)
 
     def breathe(self) -> None:
         """Part the outcomes of calls into those that came at once."""
         beats = {place: agent for agent, calls in self.calls.items() for call in calls for place in _places(call)}
         beats |= {late.place: late.agent for late in self.late.values()}
+        beats |= {use.place: agent for agent, uses in self.uses.items() for use in uses if use.place != NEVER}
         questions, timed, run = [0], False, list[int]()
         for recorded in self.facts:
             if recorded.seq in beats:
@@ -218,4 +228,6 @@ def _rules(config: Mapping[str, Any]) -> tuple[Rules, str]:
     """The rules as far as a turn shows them, and the voting sensitivity."""
     section = entries(config.get("orchestrator"))
     cap = section.get("max_new_answers_per_agent", Rules().max_new_answers_per_agent)
-    return Rules(max_new_answers_per_agent=cap), section.get("voting_sensitivity", "balanced")
+    plans = entries(section.get("coordination"))
+    scope = plans.get("plan_scope", "agent") if plans.get("enable_agent_task_planning") else "off"
+    return Rules(max_new_answers_per_agent=cap, planning=scope), section.get("voting_sensitivity", "balanced")

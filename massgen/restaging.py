@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from massgen.backends.replay import Replayed, ReplayedScorer
 from massgen.config import Config
 from massgen.errors import ConfigError, LogError, UsageError
 from massgen.events import Member
+from massgen.recorded_tools import RecordedBox, Used
 from massgen.recordings import Late, Recording, load
 from massgen.retaking import agent_like, small
 
@@ -42,7 +44,8 @@ class Restaging:
         model, calls = settings.model or member.model, recording.calls.get(recorded, ())
         backend = kind(recording.where, recorded, model, calls, conductor, seat)
         own = self.config.instructions(self.config.named_agents[name])
-        agent = agent_like(member, name, backend, own, self.config.orchestrator.voting_sensitivity)
+        box = RecordedBox(recording.uses.get(recorded, ()), partial(_reach, conductor, seat))
+        agent = agent_like(member, name, backend, own, self.config.orchestrator.voting_sensitivity, box)
         return _Replaying(agent, seat, conductor, recording.late), member
 
     @property
@@ -79,6 +82,10 @@ class Restaging:
             return self.config.named_agents[name].backend.type == "replay" and self._folder(name) == folder
         except ConfigError:  # told where that agent is built
             return False
+
+
+async def _reach(conductor: Conductor, seat: str, use: Used) -> bool:
+    return await conductor.reach(seat, use.place, question=use.question, timed=use.timed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from massgen.agents import Act, Agent, Turn
+from massgen.agents import Act, Agent, Tasks, Turn
 from massgen.agents.calls import Retry
 from massgen.agents.loop import LoopAgent
 from massgen.agents.small import SmallAgent
+from massgen.agents.tools import Tools
 from massgen.backends import Backend, Request
 from massgen.backends.conductor import NEVER
 from massgen.backends.replay import Call, Failed, Outcome, Replied, Scored, chunks, scores, scoring
@@ -23,18 +24,22 @@ from massgen.events import (
     Fact,
     Informed,
     Member,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
     Retried,
     Said,
     Spent,
+    ToolCalled,
+    ToolReturned,
     TurnFailed,
     Voted,
     Waited,
 )
-from massgen.messages import Chunk, Waiting
+from massgen.messages import Chunk, ToolCall, Waiting
 from massgen.models import catalogue
+from massgen.toolbox import Returned, Toolbox
 
 
 async def _at_once(seconds: float) -> None:
@@ -55,10 +60,10 @@ def small(member: Member) -> bool:
     return member.backend == "local" or (member.backend == "replay" and member.model in embedded)
 
 
-def agent_like(member: Member, named: str, backend: Backend, own: str, sensitivity: str) -> Agent:
-    """An agent of the kind that `member` is, with its `own` instructions."""
+def agent_like(member: Member, named: str, backend: Backend, own: str, sensitivity: str, box: Toolbox) -> Agent:
+    """An agent of the kind that `member` is, with its `own` instructions and the tools in `box`."""
     if not small(member):
-        return LoopAgent(named, backend, own, sensitivity, AT_ONCE)
+        return LoopAgent(named, backend, own, sensitivity, AT_ONCE, Tools(box))
     argues = any(model.name == member.model and model.votes == "json" for model in catalogue())
     return SmallAgent(named, backend, own, "json" if argues else "likelihood", AT_ONCE)
 
@@ -74,8 +79,11 @@ class Witness:
     contents: Mapping[int, str]
     calls: list[Call] = field(default_factory=list[Call])
 
-    def watch(self, agent: Agent, turn: Turn) -> Sequence[Call]:
-        """What `agent` asks its model in `turn`, which is this witness."""
+    def watch(self, agent: Agent, turn: Turn, plan: Tasks | None = None) -> Sequence[Call]:
+        """What `agent` asks its model in `turn`, which is this witness. If it has a `plan`, where that stands is told as the turn
+        begins; at its end, the past says whether that mattered."""
+        stands = iter([plan] if plan else [])
+        turn = replace(turn, tasks=lambda: next(stands, Tasks()), plan=self._plan if plan else None)
         taken = agent.turn(replace(turn, news=self._news, refusal=self._why))
         try:
             taken.send(None)  # all that it waits for is there, so it never does
@@ -96,7 +104,7 @@ class Witness:
         """Nothing is held."""
 
     def _news(self) -> Mapping[str, str] | None:
-        while isinstance(self._next, Reprompted):
+        while isinstance(self._next, Reprompted | ToolCalled | ToolReturned | PlanChanged):
             self.past.popleft()
         match self._next:
             case Informed(_, _, ballot):
@@ -104,6 +112,16 @@ class Witness:
                 return {label: self.contents[entry[0]] for label, entry in ballot.items()}
             case _:
                 return None
+
+    def _plan(self, call: ToolCall) -> tuple[PlanChanged | None, Returned]:
+        """What came of a use of the plan. Raises `BackendError` if nothing did."""
+        while self.past and not isinstance(self._next, Said):
+            match self.past.popleft().fact:
+                case ToolReturned(_, _, used, content, is_error) if used == call.id:
+                    return None, Returned(content, is_error)
+                case _:
+                    pass
+        raise BackendError(f"the recording holds no result of {call.name}")
 
     def _why(self, act: Act) -> str | None:
         return self._next.why if isinstance(self._next, Reprompted) else None

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from massgen import recordings
+from massgen import prompts, recordings
 from massgen.agents import Agent
 from massgen.agents.small import SmallAgent
+from massgen.agents.tools import Tools
 from massgen.backends import Request, Tool
 from massgen.backends.chat_completions import HttpPool
 from massgen.backends.conductor import NEVER, Breath, Conductor
@@ -42,6 +43,7 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolReturned,
     TurnBegan,
     TurnFailed,
     Voted,
@@ -51,12 +53,15 @@ from massgen.loading import Loaded, load, parse
 from massgen.log import Log, read
 from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, Waiting, assistant, tool_result, user
 from massgen.orchestrator import Orchestrator, Times
+from massgen.recorded_tools import RecordedBox, used
 from massgen.recordings import time_ran_out
 from massgen.restaging import Dice, Restaging
 from massgen.state import State
 from massgen.team import build
 from massgen.testing import says
-from tests.conversations import GOLDEN, Speaker
+from massgen.toolbox import Returned
+from tests.conversations import GOLDEN, PLANNING, Shelf, Speaker, Use, Worker, worker
+from tests.facts import answering
 from tests.providers import Call, Reply, Simulator, call, fault, say
 from tests.stage import QUESTION, Actor, Cue, Stage, actors, agents, play
 from tests.test_small_agent import Judge
@@ -211,7 +216,7 @@ class Recorder(Stage):
         """The facts of its replay."""
         restaging = self.restaging
         cast = {name: restaging.agent(name)[0] for name in self.agents}
-        with Log(path) as log:
+        with Log(path, clock=lambda: 1_790_000_000.0) as log:
             await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice).run(self.asked)
         return [*read(path)]
 
@@ -404,6 +409,122 @@ def test_a_summary_of_the_conversation_is_reproduced(tmp_path: Path) -> None:
     cast_again = {name: restaging.agent(name)[0] for name in cast}
     again = play(converse(cast_again, tmp_path / "again.jsonl", restaging.dice))
     assert essence(again) == essence(done)
+
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Equipped(Recorder):
+    """A stage whose agents have tools; its log says whether they plan together."""
+
+    config: Mapping[str, Any] = field(default_factory=lambda: PLANNING)
+
+    @property
+    def asked(self) -> Asked:
+        return replace(super().asked, config={"orchestrator": self.config})
+
+
+def timeless(facts: Sequence[Recorded]) -> list[Fact]:
+    """Without how long tools took."""
+    return [replace(fact, seconds=0.0) if isinstance(fact, ToolReturned) else fact for fact in essence(facts)]
+
+
+def equipped(path: Path, cast: Mapping[str, Worker], rules: Rules, delay: float = 1.0) -> Equipped:
+    shelf = Shelf({"search": delay, "write_file": 3 * delay})
+    team = {name: replace(agent, tools=Tools(shelf)) for name, agent in agents(cast).items()}
+    return Equipped(path, team, rules)
+
+
+def moved(task: str, *states: str) -> list[Use]:
+    return [("update_task_status", {"task_id": task, "status": status}) for status in states]
+
+
+def test_uses_of_tools_and_a_plan_are_reproduced_without_any_tool(tmp_path: Path) -> None:
+    tasks = [{"id": "read", "description": "Read"}, {"id": "write", "description": "Write", "depends_on": ["read"]}]
+    notes, query = ("read_file", {"path": "notes.md"}), ("search", {"query": "sky"})
+    cast = {
+        "a": worker(
+            "Scattering.",
+            [("create_task_plan", {"tasks": tasks}), notes],
+            [*moved("read", "in_progress"), query, notes, ("read_file", '{"path": ')],
+            [("read_file", {"path": "missing.md"}), *moved("read", "completed")],
+            [],
+            [("send_mail", {})],
+            [],
+            [("send_mail", {}), ("write_file", {"path": "a.md"})],
+        ),
+        "b": worker("The sea.", [("write_file", {"path": "b.md"}), query], moved("write", "in_progress")),
+        "c": worker("Light.", [], [notes], moved("write", "in_progress")),
+    }
+    stage = equipped(tmp_path / "events.jsonl", cast, Rules(planning="team"))
+    stage.run()
+    done = [*read(stage.path)]
+    assert sum(isinstance(each.fact, ToolReturned) for each in done) == 13
+    assert any(isinstance(each.fact, Reprompted) for each in done), "a task was still in progress"
+    again = play(stage.again(tmp_path / "again.jsonl"))
+    assert timeless(again) == timeless(done)
+
+
+USES: list[Use] = [
+    ("read_file", {"path": "notes.md"}),
+    ("read_file", {"path": "missing.md"}),
+    ("search", {"query": "sky"}),
+    ("write_file", {"path": "a.md"}),
+    ("send_mail", {}),
+    ("create_task_plan", {"tasks": ["Read", "Write"]}),
+    ("add_task", {"description": "Check"}),
+    ("get_ready_tasks", {}),
+    *moved("t1", "in_progress", "completed"),
+    *moved("t2", "in_progress", "pending"),
+]
+
+
+@pytest.mark.timeout(60)
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.lists(st.sampled_from(USES), max_size=3), max_size=5), min_size=1, max_size=3),
+    st.sampled_from(["off", "agent", "team"]),
+    st.sampled_from([0.0, 1.0, 2.5]),
+)
+def test_random_uses_of_tools_are_reproduced(rounds: list[list[list[Use]]], planning: Any, delay: float) -> None:
+    cast = {name: worker(f"{name} says so.", *own) for name, own in zip("abc", rounds, strict=False)}
+    coordination = {"enable_agent_task_planning": planning != "off", "plan_scope": planning}
+    with tempfile.TemporaryDirectory() as folder:
+        stage = equipped(Path(folder) / "events.jsonl", cast, Rules(planning=planning), delay)
+        stage.config = {"coordination": coordination}
+        stage.run()
+        done = [*read(stage.path)]
+        assert timeless(play(stage.again(Path(folder) / "again.jsonl"))) == timeless(done)
+
+
+def test_a_tool_that_took_longer_than_its_turn_could_does_so_again(tmp_path: Path) -> None:
+    cast = {
+        name: worker(f"{name} says so.", *own)
+        for name, own in {"a": [], "b": [[USES[0], ("write_file", {"path": "a.md"})]]}.items()
+    }
+    stage = equipped(tmp_path / "events.jsonl", cast, Rules(planning="team"), 1e6)
+    stage.times = Times(turn=20.0)
+    stage.run()
+    done = [*read(stage.path)]
+    assert [each.fact.kind for each in done if isinstance(each.fact, TurnFailed)] == ["timeout"]
+    assert timeless(play(stage.again(tmp_path / "again.jsonl"))) == timeless(done)
+
+
+async def test_recorded_uses_are_given_in_their_order_the_last_again_and_no_others() -> None:
+    run = answering(2)
+    for number in range(3):
+        run.use("alice", "search", '{"query": "sky"}', call="c").use("alice", "get_task_plan")
+        if number < 2:
+            run.result("alice", f"result {number}", call="c", is_error=number == 1)
+    run.result("alice", "of nothing", call="d").begin("present").use("alice", "send_mail", "[")
+    box = RecordedBox(used(run.facts)["alice"])
+    offered = [(each.tool.name, each.access, each.own) for each in await box.offered()]
+    assert offered == [("search", "write", True), ("send_mail", "write", False)]
+    given = [await box.call("search", {"query": "sky"}) for _ in range(4)]
+    cut_off = Returned(prompts.CUT_OFF, is_error=True)
+    assert given == [Returned("result 0"), Returned("result 1", is_error=True), cut_off, cut_off]
+    assert (await box.call("search", {"query": "sea"})).content == "The recording holds no such use of search."
 
 
 # --- conversations, other kinds of agents, mixed teams -------------------------------------------------------------
