@@ -1,0 +1,212 @@
+"""Tools in configurations: whose they are, where their paths are from, what of them is secret, who cannot use them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from massgen.approval import anything
+from massgen.config import Config
+from massgen.continuing import recorded
+from massgen.equipping import equipped
+from massgen.errors import ConfigError
+from massgen.events import Asked
+from massgen.loading import Loaded, load, parse
+from massgen.log import redactor
+from massgen.state import State
+from massgen.yaml_tree import secret
+
+BACKEND = {"type": "chatcompletion", "base_url": "http://localhost:1/v1", "model": "m"}
+
+
+def server(**settings: Any) -> dict[str, Any]:
+    return {"command": "serve", **settings}
+
+
+def team(agent: Mapping[str, Any] | None = None, backend: Mapping[str, Any] | None = None, **top: Any) -> Loaded:
+    one = {"id": "ada", "backend": {**BACKEND, **(backend or {})}, **(agent or {})}
+    return parse({"agents": [one, {"id": "bob", "backend": BACKEND}], **top}, {"KEY": "by-name-0123"})
+
+
+def told(*args: Any, **top: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        team(*args, **top)
+    return [*caught.value.problems]
+
+
+def commands(config: Config, agent: str) -> dict[str, str]:
+    return {name: each.command for name, each in config.servers(config.named_agents[agent]).items()}
+
+
+# Whose they are
+
+
+def test_an_agents_own_servers_stand_beside_the_teams_and_the_nearest_of_a_name_counts() -> None:
+    config = team(
+        {"mcp_servers": {"a": server(command="own")}},
+        {"mcp_servers": [{"name": "a", "command": "no"}, {"name": "b", "command": "backends"}]},
+        mcp_servers={"a": server(command="teams"), "b": server(command="teams"), "c": server(command="teams")},
+    ).config
+    assert commands(config, "ada") == {"a": "own", "b": "backends", "c": "teams"}
+    assert commands(config, "bob") == dict.fromkeys("abc", "teams")
+
+
+def test_functions_of_the_team_and_of_an_agent_are_its_functions_each_once() -> None:
+    config = team({"tools": ["json:dumps", "json:loads"]}, tools=["json:loads"]).config
+    assert [config.functions(each) for each in config.agents] == [["json:loads", "json:dumps"], ["json:loads"]]
+
+
+# Paths
+
+
+def test_paths_of_tools_are_from_the_folder_of_their_file(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "words.py").touch()
+    (base / "pack").mkdir()
+    own = {"mcp_servers": [{"name": "b", "command": "node", "cwd": "/srv"}], "tools": ["../other/deep.mod:run"]}
+    below = {
+        "agents": [{"id": "ada", "backend": {**BACKEND, "mcp_servers": {"c": {"command": "./c", "cwd": "${KEY}/x"}}}, **own}],
+        "mcp_servers": {"a": {"command": "../serve", "cwd": "work"}},
+        "tools": ["words:count", "pack.words:count", "json:dumps"],
+    }  # fmt: skip
+    (base / "base.yaml").write_text(yaml.safe_dump(below))
+    (tmp_path / "team.yaml").write_text("extends: base/base.yaml\nprofiles:\n  dev: {tools: [../x:y]}\n")
+    loaded = load(tmp_path / "team.yaml", {"KEY": "k"})
+    config, agent = loaded.config, loaded.config.agents[0]
+    assert (config.mcp_servers["a"].command, config.mcp_servers["a"].cwd) == (f"{base}/../serve", f"{base}/work")
+    assert (agent.mcp_servers["b"].command, agent.mcp_servers["b"].cwd) == ("node", "/srv")
+    assert (agent.backend.mcp_servers["c"].command, agent.backend.mcp_servers["c"].cwd) == (f"{base}/c", "k/x")
+    assert config.tools == [f"{base}/words:count", f"{base}/pack.words:count", "json:dumps"]
+    assert agent.tools == [f"{base}/../other/deep.mod:run"]
+    again = parse(loaded.source, {"KEY": "k"}).config
+    assert again == config, "a session goes on with the same, wherever"
+    assert load(tmp_path / "team.yaml", {"KEY": "k"}, profile="dev").config.tools == [f"{tmp_path}/../x:y"]
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept", "hidden"),
+    [
+        ("API_KEY", "0123456789", False, True),
+        ("API_KEY", "${KEY}", True, True),
+        ("DATABASE", "postgres://me:secret@host/db", False, True),
+        ("DATA", "/home/me/notes", False, False),
+        ("MODE", "production", False, False),
+        ("DEBUG", "true", True, False),
+        ("PORT", "8080", True, False),
+        ("PIN_TOKEN", "12345", False, False),
+    ],
+)
+def test_a_variable_of_a_server_that_is_written_out_is_not_recorded_and_one_that_tells_is_hidden_everywhere(
+    name: str, value: str, kept: bool, hidden: bool
+) -> None:
+    loaded = team(mcp_servers={"a": server(env={name: value})})
+    given = loaded.config.mcp_servers["a"].env[name].get_secret_value()
+    assert loaded.source["mcp_servers"]["a"]["env"][name] == (value if kept else "[redacted]")
+    assert (redactor(loaded.secrets)(f"it said {given}.") == "it said [redacted].") == hidden
+    assert value not in repr(loaded.config.mcp_servers)
+
+
+def test_a_header_may_have_a_variable_behind_the_name_of_its_scheme() -> None:
+    headers = {"Authorization": "Bearer ${KEY}", "X-Other": "Bearer written-out-1"}
+    loaded = team({"mcp_servers": [{"name": "a", "url": "http://localhost:1/mcp", "headers": headers}]})
+    recorded_headers = loaded.source["agents"][0]["mcp_servers"][0]["headers"]
+    assert recorded_headers == {"Authorization": "Bearer ${KEY}", "X-Other": "[redacted]"}
+    assert redactor(loaded.secrets)("401: written-out-1, by-name-0123") == "401: [redacted], [redacted]"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_secret"),
+    [
+        (("mcp_servers", "env", "command"), False),
+        (("mcp_servers", "token", "command"), False),
+        (("mcp_servers", "a", "access", "read_secret"), False),
+        (("tool_access", "mcp__a__get_token"), False),
+        (("mcp_servers", "a", "tool_timeouts", "get_token"), False),
+        (("agents", 0, "backend", "mcp_servers", 1, "env", "HOME"), True),
+        (("profiles", "dev", "mcp_servers", "a", "headers", "X"), True),
+        (("mcp_servers", "a", "env", "A", "deeper"), True),
+        (("agents", 0, "backend", "extra_body", "api_key"), True),
+    ],
+)
+def test_what_users_and_servers_call_something_makes_no_secret(path: tuple[str | int, ...], is_secret: bool) -> None:
+    assert secret(path) == is_secret
+
+
+def test_a_wrong_value_of_a_variable_is_not_shown() -> None:
+    problems = told(mcp_servers={"a": server(env={"A": {"deep": "written-out-1"}}, headers={"X": ["written-out-2"]})})
+    assert len(problems) == 2
+    assert "written-out" not in "".join(problems)
+
+
+def test_a_session_that_was_recorded_without_its_secrets_says_which() -> None:
+    loaded = team(
+        {"mcp_servers": [{"name": "b", "command": "x", "env": {"TOKEN": "written-out-2"}}]},
+        mcp_servers={"a": server(env={"DATABASE": "written-out-1", "MODE": "true"})},
+    )
+    with pytest.raises(ConfigError) as caught:
+        recorded(State(asked=Asked("?", (), config=loaded.source)), "session s")
+    again = "was written out in the configuration and is not recorded; name the file again: --config FILE"
+    assert [*caught.value.problems] == [
+        f"session s: agents.ada.mcp_servers[0].env.TOKEN {again}",
+        f"session s: mcp_servers.a.env.DATABASE {again}",
+    ]
+    named = team(mcp_servers={"a": server(env={"A": "${KEY}"})})
+    assert named.source["mcp_servers"]["a"]["env"] == {"A": "${KEY}"}
+
+
+# Who uses none
+
+
+def test_an_embedded_model_may_stand_beside_tools_but_has_none_of_its_own() -> None:
+    team(backend={"type": "local", "model": "", "base_url": ""}, mcp_servers={"a": server()}, tools=["json:loads"])
+    local = {"type": "local", "model": "", "base_url": "", "mcp_servers": {"a": server()}}
+    why = "embedded models use no tools; leave it out, or give the agent another backend"
+    assert told({"tools": ["json:loads"], "mcp_servers": {"b": server()}}, local) == [
+        f"config: agents[0].backend.mcp_servers: {why}",
+        f"config: agents[0].tools: {why}",
+        f"config: agents[0].mcp_servers: {why}",
+    ]
+
+
+def test_who_replays_a_session_needs_none_of_the_variables_of_its_tools() -> None:
+    needs = {"mcp_servers": {"a": server(env={"A": "${NO_SUCH}"})}}
+    replay = {"backend": {"type": "replay", "session": "s", "mcp_servers": needs["mcp_servers"]}, **needs}
+    loaded = parse({"agents": [{"id": "a", **replay}], **needs}, {})
+    assert loaded.config.servers(loaded.config.agents[0]) == {}
+    with pytest.raises(ConfigError, match="the variable NO_SUCH is not set"):
+        parse({"agents": [{"id": "a", **replay}, {"id": "b", "backend": BACKEND}], **needs}, {})
+
+
+async def test_nobody_who_cannot_use_them_is_given_tools_and_that_is_noted() -> None:
+    notes: list[str] = []
+    local = {"id": "small", "backend": {"type": "local"}}
+    config = parse({"agents": [local, {"id": "big", "backend": BACKEND}], "tools": ["json:loads"]}, {}).config
+    async with equipped(config, anything, notes.append) as tools:
+        assert [*tools] == ["big"]
+    assert notes == ["small has nothing of the team's tools and plans: embedded models use none"]
+    plans = {"orchestrator": {"coordination": {"enable_agent_task_planning": True}}}
+    async with equipped(parse({"agents": [local], **plans}, {}).config, anything, notes.append) as tools:
+        assert tools == {}
+    assert len(notes) == 2
+
+
+async def test_functions_that_cannot_be_loaded_are_all_told() -> None:
+    config = team({"tools": ["json:nothing"]}, tools=["no_such_module:x", "json:dumps"]).config
+    with pytest.raises(ConfigError) as caught:
+        async with equipped(config, anything, unused):
+            pass
+    assert [problem.partition(": it")[0] for problem in caught.value.problems] == [
+        "tools: 'no_such_module:x'",
+        "tools: 'json:dumps': its parameter 'kw' cannot be given by name; tools are called by name alone",
+        "tools: 'json:nothing': the module 'json' has no function 'nothing'",
+    ]
+
+
+def unused(note: str) -> None:
+    raise AssertionError(note)
