@@ -37,9 +37,7 @@ async def equipped(config: Config, ask: Approve, noted: Callable[[str], None]) -
     named = config.named_agents
     users = {name: agent for name, agent in named.items() if agent.backend.type not in TOOLLESS and _has(config, agent)}
     if idle := [name for name, agent in named.items() if agent.backend.type == "local" and _missing(config, agent)]:
-        noted(
-            f"{', '.join(idle)} {'have' if idle[1:] else 'has'} nothing of the team's tools and plans: embedded models use none"
-        )
+        noted(f"no tools and plans for {', '.join(idle)}: embedded models use none")
     if not users:
         yield {}
         return

@@ -167,10 +167,8 @@ def test_an_embedded_model_may_stand_beside_tools_but_has_none_of_its_own() -> N
     team(backend={"type": "local", "model": "", "base_url": ""}, mcp_servers={"a": server()}, tools=["json:loads"])
     local = {"type": "local", "model": "", "base_url": "", "mcp_servers": {"a": server()}}
     why = "embedded models use no tools; leave it out, or give the agent another backend"
-    assert told({"tools": ["json:loads"], "mcp_servers": {"b": server()}}, local) == [
-        f"config: agents[0].backend.mcp_servers: {why}",
-        f"config: agents[0].tools: {why}",
-        f"config: agents[0].mcp_servers: {why}",
+    assert sorted(told({"tools": ["json:loads"], "mcp_servers": {"b": server()}}, local)) == [
+        f"config: agents[0].{key}: {why}" for key in ("backend.mcp_servers", "mcp_servers", "tools")
     ]
 
 
@@ -186,10 +184,10 @@ def test_who_replays_a_session_needs_none_of_the_variables_of_its_tools() -> Non
 async def test_nobody_who_cannot_use_them_is_given_tools_and_that_is_noted() -> None:
     notes: list[str] = []
     local = {"id": "small", "backend": {"type": "local"}}
-    config = parse({"agents": [local, {"id": "big", "backend": BACKEND}], "tools": ["json:loads"]}, {}).config
+    config = parse({"agents": [local, {"id": "big", "backend": BACKEND}], "tools": ["textwrap:dedent"]}, {}).config
     async with equipped(config, anything, notes.append) as tools:
         assert [*tools] == ["big"]
-    assert notes == ["small has nothing of the team's tools and plans: embedded models use none"]
+    assert notes == ["no tools and plans for small: embedded models use none"]
     plans = {"orchestrator": {"coordination": {"enable_agent_task_planning": True}}}
     async with equipped(parse({"agents": [local], **plans}, {}).config, anything, notes.append) as tools:
         assert tools == {}
@@ -201,8 +199,8 @@ async def test_functions_that_cannot_be_loaded_are_all_told() -> None:
     with pytest.raises(ConfigError) as caught:
         async with equipped(config, anything, unused):
             pass
-    assert [problem.partition(": it")[0] for problem in caught.value.problems] == [
-        "tools: 'no_such_module:x'",
+    assert [*caught.value.problems] == [
+        "tools: 'no_such_module:x': it cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'",
         "tools: 'json:dumps': its parameter 'kw' cannot be given by name; tools are called by name alone",
         "tools: 'json:nothing': the module 'json' has no function 'nothing'",
     ]
