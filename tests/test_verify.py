@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from massgen.events import (
     Evaluated,
     Fact,
     Informed,
+    PlanChanged,
     Presented,
     Recorded,
     Reprompted,
@@ -29,6 +31,7 @@ from massgen.events import (
     Spent,
     Stopped,
     Summarised,
+    ToolCalled,
     ToolReturned,
     TurnBegan,
     TurnFailed,
@@ -40,10 +43,13 @@ from massgen.exports import rendered
 from massgen.importing import imported
 from massgen.log import read
 from massgen.orchestrator import Times
+from massgen.planning import PlannedTask
+from massgen.recordings import load
 from massgen.sessions import LOG_NAME, create
-from massgen.state import fold
+from massgen.state import State, fold
 from massgen.verifying import Verified, verify
-from tests.conversations import SESSIONS, Process, processes
+from massgen.view import View
+from tests.conversations import SESSIONS, Process, Session, Shelf, Use, processes, worker
 from tests.conversations import performed as conversed
 from tests.stage import Cue, Stage, actors, agents, play
 from tests.test_truths import Scene, folder, scenes
@@ -544,6 +550,134 @@ def test_of_an_imported_session_it_is_said_why_it_may_differ(
     assert "differs from the rules\n" in out
     why = "it holds no model call: a session that was imported tells what was said, not all that led to it"
     assert err == f"massgen: {why}\n"
+
+
+# --- tools and plans -------------------------------------------------------------------------------------------------
+
+TEAM = Rules(planning="team")
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> list[Recorded]:
+    """Tools are used, and a turn with some of them is taken up again."""
+    return SESSIONS["tools"](tmp_path / "used.jsonl").facts
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> list[Recorded]:
+    """A team's plan: alice makes it, bob takes a task and leaves."""
+    return SESSIONS["plan"](tmp_path / "planned.jsonl").facts
+
+
+def test_a_result_belongs_to_a_use_of_its_turn_that_has_none_yet(used: list[Recorded]) -> None:
+    result = first(used, ToolReturned)
+    call = first(used, ToolCalled, 4)
+    assert held(used).difference is None
+    assert call.fact == ToolCalled("carol", 4, "call_0_0", "read_file", '{"path": ')
+    missing = "no use of a tool with the id call_0_0 is open in the turn 4"
+    assert told(without(used, call)) == (result.seq, missing)
+    assert told(before(used, used[used.index(result) + 1], result.fact))[1] == missing
+    assert told(changed(used, result, call="other"))[1] == missing.replace("call_0_0", "other")
+
+
+def test_tools_are_used_in_open_turns_alone(used: list[Recorded]) -> None:
+    call = first(used, ToolCalled)
+    assert told(changed(used, call, turn=1))[1].startswith("alice has no open turn 1: ")
+    late = Recorded(used[-1].seq + 1, 0.0, call.fact)
+    assert told([*used, late])[1].startswith("alice has no open turn 2: ")
+
+
+def test_what_an_agent_that_left_had_taken_is_given_back_first_of_all(planned: list[Recorded]) -> None:
+    back = next(each for each in planned if isinstance(each.fact, PlanChanged) and each.fact.turn is None)
+    assert held(planned, TEAM).difference is None
+    seq, rules = told(without(planned, back), TEAM)
+    assert (seq, json.loads(rules)["type"]) == (back.seq + 1, "PlanChanged")
+    assert json.loads(told(changed(planned, back, tasks=()), TEAM)[1])["agent"] == "bob"
+    assert told(before(planned, planned[4], back.fact), TEAM)[1].startswith("nothing is due")
+    part = planned[: planned.index(back)]
+    assert json.loads(held(part, TEAM).due)["turn"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"plan": "alice"}, "alice cannot change this plan in a turn with the purpose answer"),
+        ({"tasks": (PlannedTask("a", "A", ("b",)), PlannedTask("b", "B", ("a",)))}, "Leave out a dependency of each"),
+        ({"tasks": (PlannedTask("a", "A", ("b",)),)}, "Not in the plan: a -> b. There are: a."),
+        ({"tasks": tuple(PlannedTask(f"t{number}", "A") for number in range(101))}, "A plan has at most 100 tasks"),
+        ({"tasks": (PlannedTask("a", "A"), PlannedTask("b", "B", ("a",), "completed"))}, "b cannot be completed while"),
+    ],
+)
+def test_a_change_is_one_that_the_tools_of_plans_make(
+    fields: dict[str, Any], why: str, planned: list[Recorded]
+) -> None:
+    change = first(planned, PlanChanged)
+    assert told(changed(planned, change, **fields), TEAM)[1].startswith(why)
+
+
+def test_a_change_is_within_the_rules_of_its_question(planned: list[Recorded]) -> None:
+    change = first(planned, PlanChanged)
+    assert told(planned, Rules())[1] == "alice cannot change this plan in a turn with the purpose answer"
+    assert told(planned, Rules(planning="agent"))[0] == change.seq
+    assert told(planned, Rules(planning="team", max_tasks_per_plan=2))[1].startswith("A plan has at most 2 tasks; this")
+    assert told(planned, Rules(planning="team", max_tasks_per_plan=3))[0] > first(planned, Asked, 1).seq, "one is added"
+
+
+def test_nobody_changes_what_another_has_taken(planned: list[Recorded]) -> None:
+    taken = next(each for each in planned if isinstance(each.fact, PlanChanged) and each.fact.agent == "bob")
+    assert isinstance(taken.fact, PlanChanged)
+    turn = first(planned, TurnBegan, 2)
+    assert turn.fact == TurnBegan("carol", "answer")
+    stolen = PlanChanged("alice", 2, "", taken.fact.tasks)
+    following = planned[planned.index(taken) + 1]
+    still = [each for each in planned if not (isinstance(each.fact, Answered) and each.fact.agent == "alice")]
+    place = still[still.index(following)]
+    assert told(before(still, place, stolen), TEAM)[1] == "check is bob's, and not for alice to change"
+
+
+USES: list[Use] = [
+    ("read_file", {"path": "notes.md"}),
+    ("read_file", "[1]"),
+    ("write_file", {"path": "a.md"}),
+    ("create_task_plan", {"tasks": ["Read", "Write"]}),
+    ("add_task", {"description": "Check"}),
+    ("get_ready_tasks", {}),
+    ("update_task_status", {"task_id": "t1", "status": "in_progress"}),
+    ("update_task_status", {"task_id": "t1", "status": "completed"}),
+]
+_teams = st.lists(st.lists(st.lists(st.sampled_from(USES), max_size=3), max_size=4), min_size=1, max_size=3)
+
+
+@FEW
+@given(
+    st.lists(st.tuples(_teams, st.sampled_from([None, 1.5, 2.5, 30.0]), st.booleans()), min_size=1, max_size=3),
+    st.sampled_from(["off", "agent", "team"]),
+)
+def test_however_tools_are_used_and_runs_interrupted_all_folds_of_the_facts_agree(
+    run: list[tuple[list[list[list[Use]]], float | None, bool]], planning: Any
+) -> None:
+    rules = Rules(planning=planning)
+    with folder() as name:
+        session, state = Session(Path(name) / LOG_NAME, rules, box=Shelf({"write_file": 5.0})), State()
+        for rounds, until, killed in run:
+            cast = {agent: worker(f"{agent} says so.", *own) for agent, own in zip("abc", rounds, strict=False)}
+            config: dict[str, Any] = {
+                "coordination": {"enable_agent_task_planning": planning != "off", "plan_scope": planning}
+            }
+            begin = session.resume if state.unfinished else partial(session.ask, "Why?")
+            state = begin(cast, until=until, **config)
+            if killed and state.stopped == Stopped("interrupted"):
+                session.kill()
+        facts = session.facts
+        recording = load(Path(name), {})
+    assert held(facts, rules).difference is None
+    view = View()
+    for each in facts:
+        view.fact(each)
+    assert view.state.plans == fold(facts).plans
+    assert all(rendered(facts, form) for form in ("json", "md", "html"))
+    replies = [each.seq for each in facts if isinstance(each.fact, Said)]
+    assert sorted(call.place for calls in recording.calls.values() for call in calls if call.outcome) == replies
 
 
 def test_the_golden_log_holds_every_kind_of_fact_and_is_no_real_run(capsys: pytest.CaptureFixture[str]) -> None:
