@@ -63,6 +63,10 @@ PLAN = (
     "Work of more than one step goes by a plan, which outlives this turn: make it with create_task_plan, take a task with "
     "update_task_status in_progress before you do it, and set it completed when it is done.\n<plan>\n{tasks}\n</plan>"
 )
+PLAN_ONLY = (
+    "Plan how this goal is to be reached, and do none of it: make the plan with create_task_plan, then answer with it in words "
+    "(its tasks, their order, and why so). If your plan wins, bring it to its final form by the tools.\n\nGoal: {goal}"
+)
 PLAN_EMPTY = "(There is no plan yet.)"
 PLAN_PROGRESS = "{done} of {count} tasks are completed."
 PLAN_MINE = "You are doing {task}"

@@ -1,0 +1,109 @@
+"""`massgen plan`: a team writes a plan and agrees on it, without doing any of it; `massgen plan show` tells how far plans are."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from massgen.commands.plan_show import show
+from massgen.console import check_writable, fetching, put, save, tell
+from massgen.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from massgen.loading import Loaded
+
+
+class _Plan(click.Group):
+    """What begins with no command is a goal, and what goes with it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = (*self.commands, *ctx.help_option_names)
+        return super().parse_args(ctx, args if args and args[0] in known else ["make", *args])
+
+
+@click.command(cls=_Plan, options_metavar="[OPTIONS]", subcommand_metavar='"GOAL" | show [SESSION]')
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Have the team plan how GOAL is to be reached, and do none of it; or show the plans of a session.
+
+    Every agent makes a plan, they vote, and the winner's is printed as YAML, which you may change. massgen --plan FILE "go"
+    has the team carry it out.
+    """
+
+
+command.add_command(show)
+
+
+@command.command("make")
+@click.option("-c", "--config", default="", metavar="FILE", help="The team: a YAML file, or @examples/NAME.")
+@click.option("--profile-name", default="", metavar="NAME", help="The file's profile to use.")
+@click.option("-o", "--output", default="", metavar="FILE", help="Write the plan to this file instead of to stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Show nothing but errors.")
+@click.argument("goal")
+def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) -> int:
+    """Plan how GOAL is to be reached."""
+    import asyncio
+
+    from massgen.conversation import check_question
+    from massgen.plan_files import written
+
+    if output:
+        check_writable(output)
+    check_question(goal)
+    plan, session, why = asyncio.run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
+    if plan is None or not plan.tasks:
+        tell(f"massgen: no plan was made ({why}); session {session}")
+        return Exit.NO_ANSWER
+    text = written(plan).rstrip("\n")
+    if output:
+        save(output, text)
+        tell(f'massgen: a plan of {len(plan.tasks)} tasks; to carry it out: massgen --plan {output} "go"')
+    else:
+        put(text, f"the plan is kept in {session}")
+    return Exit.ANSWER
+
+
+def _thinking(config: str, profile: str) -> "Loaded":
+    """The configuration, with a plan for each agent, and without any tool that could begin the work."""
+    from massgen.app import resolve
+    from massgen.limit_rules import entries
+
+    loaded = resolve(config or None, profile)
+    if any(agent.backend.type in ("local", "replay") for agent in loaded.config.agents):
+        raise UsageError(
+            "agents of the types local and replay make no plans",
+            fix="Name a team whose models use tools: massgen plan --config FILE GOAL",
+        )
+    bare: dict[str, Any] = {"mcp_servers": {}, "tools": []}
+    agents = [
+        agent.model_copy(update={**bare, "backend": agent.backend.model_copy(update={"mcp_servers": {}})})
+        for agent in loaded.config.agents
+    ]
+    planning = {"enable_agent_task_planning": True, "plan_scope": "agent"}
+    coordination = loaded.config.orchestrator.coordination.model_copy(update=planning)
+    orchestrator = loaded.config.orchestrator.model_copy(update={"coordination": coordination})
+    changed = loaded.config.model_copy(update={**bare, "agents": agents, "orchestrator": orchestrator})
+    said = entries(loaded.source.get("orchestrator"))
+    source = {**said, "coordination": {**entries(said.get("coordination")), **planning}}
+    return replace(loaded, config=changed, source={**loaded.source, "orchestrator": source})
+
+
+async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, Path | None, str]":
+    """The plan that won, the session, and why it ended."""
+    from contextlib import ExitStack
+
+    from massgen import prompts
+    from massgen.conversation import Conversation
+    from massgen.display import open_display
+
+    with ExitStack() as stack:
+        async with Conversation(loaded, progress=fetching(sys.stderr)) as conversation:
+
+            def followers(folder: Path) -> list[Any]:
+                mode = "none" if quiet else "auto"
+                return [stack.enter_context(open_display(mode, sys.stderr, session=str(folder)))]
+
+            result = await conversation.ask(prompts.PLAN_ONLY.format(goal=goal), sinks=followers)
+            return conversation.state.plans.get(result.winner), result.session, result.why

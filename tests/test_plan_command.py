@@ -1,0 +1,94 @@
+"""`massgen plan`: a team agrees on a plan; as a file it is read back, changed or not."""
+
+from pathlib import Path
+
+import pytest
+
+from massgen import plan_files
+from massgen.errors import Exit, UsageError
+from massgen.planning import Plan, PlannedTask, changed
+from tests.command import massgen, write_config
+from tests.providers import Simulator, Team, call
+from tests.providers.policy import Call, Reply
+
+PLAN = Plan(
+    {
+        "a": PlannedTask("a", "Write it.", priority="high", context="In C."),
+        "b": PlannedTask("b", "Test it.", depends_on=("a",), metadata={"hours": 2}),
+        "b1": PlannedTask("b1", "On Ünix.", parent="b", status="pending"),
+    }
+)
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(plan_files.written(PLAN), "utf-8")
+    read = changed(Plan(), plan_files.read(file, 0.0))
+    assert read.tasks == PLAN.tasks
+
+
+def test_json_and_a_bare_list_are_taken_too(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text('["Write it.", {"description": "Test it.", "depends_on": [0]}]')
+    tasks = [*changed(Plan(), plan_files.read(file, 1.0)).tasks.values()]
+    assert [(task.description, task.created) for task in tasks] == [("Write it.", 1.0), ("Test it.", 1.0)]
+    assert tasks[1].depends_on == (tasks[0].id,)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "that is no plan"),
+        (b"tasks: [", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"tasks: 7", "that is no plan"),
+        (b"- {id: a, description: x, depends_on: [b]}", "Not in the plan: a -> b"),
+        (b"- {id: a, description: x, depends_on: [a]}", "circle"),
+        (b"- {id: a, description: x, color: red}", "color"),
+        (b"[" * 100_000, "cannot be read"),
+        (b"x" * 1_000_001, "larger than"),
+    ],
+)
+def test_what_is_no_plan_is_told_with_the_file(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=words) as error:
+        plan_files.read(file, 0.0)
+    assert str(file) in str(error.value)
+    with pytest.raises(UsageError, match="cannot be read"):
+        plan_files.read(tmp_path / "gone.yaml", 0.0)
+
+
+def planner(asked: Call) -> Reply:
+    """Plans, then answers, votes and presents as a team does."""
+    said = [message for message in asked.messages if message["role"] == "tool"]
+    if "create_task_plan" in asked.tools and not said and "vote" not in asked.tools:
+        return call("create_task_plan", tasks=["Write it.", {"description": "Test it.", "depends_on": [0]}])
+    return Team(answer="First write, then test.", final="Write, then test.")(asked)
+
+
+async def test_a_team_agrees_on_a_plan_and_does_none_of_it(tmp_path: Path) -> None:
+    async with Simulator(planner) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        ran = await massgen("plan", "--config", config, "A sorted list")
+        into = await massgen("plan", "--config", config, "-q", "-o", "plan.yaml", "A sorted list", cwd=tmp_path)
+    assert ran.code == Exit.ANSWER
+    (tmp_path / "printed.yaml").write_text(ran.out)
+    tasks = [*changed(Plan(), plan_files.read(tmp_path / "printed.yaml", 0.0)).tasks.values()]
+    assert [task.description for task in tasks] == ["Write it.", "Test it."]
+    assert (tmp_path / "plan.yaml").read_text() == ran.out
+    assert 'a plan of 2 tasks; to carry it out: massgen --plan plan.yaml "go"' in into.err
+
+
+async def test_a_team_that_makes_no_plan_is_told_so(tmp_path: Path) -> None:
+    async with Simulator(Team()) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=1))
+        ran = await massgen("plan", "--config", config, "A sorted list")
+    assert (ran.code, ran.out) == (Exit.NO_ANSWER, "")
+    assert "massgen: no plan was made (answered); session " in ran.err
+
+
+async def test_models_without_tools_make_no_plan(tmp_path: Path) -> None:
+    ran = await massgen("plan", "A sorted list")
+    assert ran.code == Exit.USAGE
+    assert "agents of the types local and replay make no plans" in ran.err
