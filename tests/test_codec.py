@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from massgen.codec import DecodeError, decode, encode
 from massgen.events import Asked, Ballot, Chosen, Fact, Member, Recorded, Spent, TurnBegan
 from massgen.messages import Media, Message, Text, ToolCall, ToolResult
+from massgen.planning import STATUSES, PlannedTask
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -30,6 +31,14 @@ messages = st.builds(
         | st.builds(ToolCall, text, text, text)
         | st.builds(ToolResult, text, text, st.booleans())
     ).map(tuple),
+)
+tasks = st.builds(
+    PlannedTask,
+    *(text, text),
+    depends_on=st.lists(text, max_size=3).map(tuple),
+    status=st.sampled_from(STATUSES),
+    metadata=st.dictionaries(text, plain, max_size=3),
+    started=numbers,
 )
 SPECIAL = {
     Asked: st.builds(
@@ -51,6 +60,7 @@ def facts_of(kind: type) -> st.SearchStrategy[Any]:
         return SPECIAL[kind]
     known: dict[Any, st.SearchStrategy[Any]] = {Message: messages, Ballot: ballots, str: text, float: numbers}
     known[float | None] = st.none() | numbers
+    known[tuple[PlannedTask, ...]] = st.lists(tasks, max_size=3).map(tuple)
     known[Mapping[str, Any]] = st.dictionaries(text, plain, max_size=3)
     hints = get_type_hints(kind)
     fields = {name: known[hint] if hint in known else st.from_type(hint) for name, hint in hints.items()}
