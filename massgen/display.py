@@ -183,8 +183,8 @@ def _planned(fact: Asked | Resumed | PlanChanged, view: View) -> str:
             return f"asked {', '.join(member.id for member in roster)}: {line(question, WIDEST)}"
         case Resumed():
             return _because("the run goes on", str(view.change))
-        case PlanChanged(agent):
-            return line(f"{agent} {view.planned}", WIDEST)
+        case PlanChanged(agent):  # before the question it is one of an earlier question
+            return line(f"{agent} {view.planned}", WIDEST) if view.state.asked else ""
 
 
 def detail(fact: Fact, view: View) -> str:

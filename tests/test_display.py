@@ -342,6 +342,16 @@ def test_tools_are_told_in_verbose_lines_and_what_became_of_a_plan_in_every_mode
     ]
 
 
+def test_a_plan_of_earlier_questions_is_known_but_not_told_again() -> None:
+    before, run = answering(1).plan("alice", PlannedTask("t1", "Read"), PlannedTask("t2", "Check")), answering(1)
+    run.plan("alice", PlannedTask("t1", "Read", status="completed", assignee="alice"))
+    run.facts.insert(0, before.facts[-1])
+    assert plain(run)[:-2] == [
+        "asked alice: What is the capital of Australia, and why is it not Sydney?",
+        "alice completed t1: Read (1/2)",
+    ]
+
+
 def test_a_long_sessions_name_is_told_in_full() -> None:
     assert plain(answering(1), "/home/user/" + "x" * 200)[-1].endswith("session /home/user/" + "x" * 200)
 

@@ -498,6 +498,16 @@ def test_random_uses_of_tools_are_reproduced(rounds: list[list[list[Use]]], plan
         assert timeless(play(stage.again(Path(folder) / "again.jsonl"))) == timeless(done)
 
 
+@pytest.mark.parametrize("name", ["tools", "plan"])
+def test_a_recording_that_was_cut_anywhere_can_be_loaded(name: str, tmp_path: Path) -> None:
+    lines = (GOLDEN / f"format-1-{name}.jsonl").read_bytes().splitlines(keepends=True)
+    for end in range(3, len(lines)):
+        (tmp_path / "events.jsonl").write_bytes(b"".join(lines[:end]))
+        told = [call for calls in recordings.load(tmp_path, {}).calls.values() for call in calls if call.outcome]
+        replies = (each for each in read(tmp_path / "events.jsonl") if isinstance(each.fact, Said))
+        assert {each.seq for each in replies} <= {call.place for call in told}
+
+
 def test_a_tool_that_took_longer_than_its_turn_could_does_so_again(tmp_path: Path) -> None:
     cast = {
         name: worker(f"{name} says so.", *own)
