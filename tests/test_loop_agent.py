@@ -11,6 +11,7 @@ from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.agents import Task, Turn
 from massgen.agents.calls import Retry
 from massgen.agents.loop import PROMPTS_A_TURN, LoopAgent
+from massgen.agents.tools import Tools
 from massgen.backends import Request
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Fact, Purpose, Reprompted, Retried, Said, Spent
@@ -39,10 +40,11 @@ class Scene:
     facts: list[Fact] = field(default_factory=list)
     shown: list[Chunk] = field(default_factory=list)
     draft: str = ""
+    tools: Tools = field(default_factory=Tools)
 
     def __post_init__(self) -> None:
         self.backend = ScriptedBackend(self.script)
-        self.agent = LoopAgent("a", self.backend, self.own, retry=self.retry)
+        self.agent = LoopAgent("a", self.backend, self.own, retry=self.retry, tools=self.tools)
 
     @property
     def turn(self) -> Turn:
