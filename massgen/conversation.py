@@ -108,7 +108,7 @@ class Conversation:
             pool, env = await stack.enter_async_context(HttpPool()), environment()
             config = self.loaded.config
             limit = await stack.enter_async_context(keeping(self.loaded, env, self._lessons.append))
-            tools = await stack.enter_async_context(equipped(config, self._approve, self._note))
+            tools = await stack.enter_async_context(equipped(config, self._approve, self._note, self._redacted))
             self.team = await stack.enter_async_context(build(config, env, pool, self._progress, limit, tools))
             self._redact = redactor([*self.loaded.secrets, *self.team.secrets])
             self._stack = stack.pop_all()

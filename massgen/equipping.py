@@ -29,9 +29,12 @@ _RESERVED = frozenset(
 
 
 @asynccontextmanager
-async def equipped(config: Config, ask: Approve, noted: Callable[[str], None]) -> AsyncGenerator[Mapping[str, Tools]]:
+async def equipped(
+    config: Config, ask: Approve, noted: Callable[[str], None], redact: Callable[[str], str] = str
+) -> AsyncGenerator[Mapping[str, Tools]]:
     """The tools of each agent of `config` that has some, by its id. Their servers are started at their first use; leaving
-    ends them. `ask` is whom an agent asks where the configuration says so; `noted` is told what users should know.
+    ends them. `ask` is whom an agent asks where the configuration says so; `noted` is told what users should know; `redact`
+    takes secrets out of what tools return: models are shown what is recorded.
 
     Raises `ConfigError` for functions that cannot be loaded. Nothing of MCP is imported before a server is used."""
     named = config.named_agents
@@ -47,7 +50,8 @@ async def equipped(config: Config, ask: Approve, noted: Callable[[str], None]) -
     approve = by_rule(config.tool_approval, ask)
     async with Servers(lambda note: noted(line(note, MAX_NOTE))) as servers:
         boxes = {name: _toolbox(config, agent, servers, functions) for name, agent in users.items()}
-        yield {name: Tools(box, approve) for name, box in boxes.items()}
+        allowed = {name: agent.backend.allowed_tools for name, agent in users.items()}
+        yield {name: Tools(_Guarded(box, allowed[name], redact), approve) for name, box in boxes.items()}
 
 
 def _has(config: Config, agent: AgentConfig) -> bool:
@@ -61,7 +65,7 @@ def _missing(config: Config, agent: AgentConfig) -> bool:
 def _toolbox(config: Config, agent: AgentConfig, servers: "Servers", functions: Mapping[str, "Function"]) -> Toolbox:
     from massgen.toolbox.agent import agent_toolbox
 
-    box = agent_toolbox(
+    return agent_toolbox(
         servers,
         config.servers(agent),
         [functions[source] for source in config.functions(agent)],
@@ -70,24 +74,25 @@ def _toolbox(config: Config, agent: AgentConfig, servers: "Servers", functions: 
         access=config.tool_access,
         reserved=_RESERVED,
     )
-    return box if agent.backend.allowed_tools is None else _Narrowed(box, agent.backend.allowed_tools)
 
 
 @dataclass(frozen=True, slots=True)
-class _Narrowed:
-    """Of the tools in `inner`, those that fit one of `patterns` too."""
+class _Guarded:
+    """Of the tools in `inner`, those that fit one of `patterns` too, if there are any, and results without secrets."""
 
     inner: Toolbox
-    patterns: Sequence[str]
+    patterns: Sequence[str] | None
+    redact: Callable[[str], str]
 
     async def offered(self) -> Sequence[Offered]:
         return [each for each in await self.inner.offered() if self._fits(each.tool.name)]
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
-        return await self.inner.call(name, arguments)
+        returned = await self.inner.call(name, arguments)
+        return Returned(self.redact(returned.content), returned.is_error)
 
     def _fits(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        return self.patterns is None or any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 def _functions(config: Config, users: Mapping[str, AgentConfig]) -> Mapping[str, "Function"]:

@@ -363,7 +363,8 @@ async def test_keys_of_servers_are_in_no_record_and_no_error(tmp_path: Path, des
     logs = "".join(
         path.read_bytes().decode(errors="replace") for path in (tmp_path / "home").rglob("*") if path.is_file()
     )
-    for text in (logs, ran.err, shown.out, again.err):
+    assert "is done with [redacted]" in ran.out, "models are shown what is recorded"
+    for text in (logs, ran.out, ran.err, shown.out, again.err):
         assert key not in text
         assert other not in text
     assert "DESK_KEY: '[redacted]'" in shown.out
