@@ -155,6 +155,17 @@ async def test_an_interrupt_ends_it_at_once_while_a_client_is_silent(number: sig
     assert ran.err.endswith("massgen: interrupted\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupt_ends_it_while_a_client_floods_it(number: signal.Signals) -> None:
+    async with served() as process:
+        assert process.stdin
+        process.stdin.write(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9}}\n' * 20_000)
+        process.send_signal(number)
+        ran = await ended(process)
+    assert (ran.code, ran.out) == (130, "")
+    assert ran.err.endswith("massgen: interrupted\n")
+
+
 async def test_a_client_that_does_not_read_any_more_ends_it(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     async with started(*SERVE, "--plan", "plan.jsonl", stdout=writing) as process:

@@ -39,12 +39,17 @@ async def serve_stdio(server: Server[Any]) -> None:
     """Until stdin ends and what was asked is answered, or nobody reads stdout any more."""
     inward, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outward = anyio.create_memory_object_stream[SessionMessage](0)
-    wire = _Wire()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(wire.receive, inward, write.clone())
-        tasks.start_soon(wire.send, outward, tasks.cancel_scope.cancel)
-        await server.run(read, write, server.create_initialization_options())
-        tasks.cancel_scope.cancel()
+    wire, task = _Wire(), asyncio.current_task()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wire.receive, inward, write.clone())
+            tasks.start_soon(wire.send, outward, tasks.cancel_scope.cancel)
+            await server.run(read, write, server.create_initialization_options())
+            tasks.cancel_scope.cancel()
+    except* anyio.BrokenResourceError:  # a message was on its way: mcp's streams break before their senders are told
+        pass
+    if task and task.cancelling():  # in the place of which mcp raises that error
+        raise asyncio.CancelledError
 
 
 class _Wire:
