@@ -53,7 +53,7 @@ class Place:
             case "in_progress":
                 return f"in progress: {task.assignee or 'nobody'}"
             case "pending":
-                what = f"waits for {names(self.waits)}" if self.waits else "ready"
+                what = f"waits for {_names(self.waits)}" if self.waits else "ready"
                 meant = f", meant for {task.assignee}" if task.assignee else ""
                 return f"{what}{meant}{f'; was put back: {task.reason}' if task.reason else ''}"
 
@@ -115,13 +115,13 @@ def news(before: Plan, fact: PlanChanged) -> str:
     added = [task for task in fact.tasks if task.id not in before.tasks]
     moved = [task for task in fact.tasks if task.id in before.tasks and before.tasks[task.id].status != task.status]
     if fact.turn is None:
-        return f"gave back {names(task.id for task in fact.tasks)}"
+        return f"gave back {_names(task.id for task in fact.tasks)}"
     if after and not after.keys() & before.tasks.keys():
         return f"planned {len(after)} task{'s' * (len(after) != 1)}"
     if added:
         return f"added {_named(added)}"
     if fact.deleted:
-        return f"deleted {names(fact.deleted)}"
+        return f"deleted {_names(fact.deleted)}"
     if moved:
         done = sum(task.status == "completed" for task in after.values())
         progress = f" ({done}/{len(after)})" if moved[0].status == "completed" else ""
@@ -132,7 +132,7 @@ def news(before: Plan, fact: PlanChanged) -> str:
 _VERBS = {"pending": "put back", "in_progress": "began", "completed": "completed"}
 
 
-def names(ids: Iterable[str]) -> str:
+def _names(ids: Iterable[str]) -> str:
     """The first of them, and how many more."""
     every = [*ids]
     more = f" and {len(every) - MAX_NAMES} more" if len(every) > MAX_NAMES else ""
@@ -141,7 +141,7 @@ def names(ids: Iterable[str]) -> str:
 
 def _named(tasks: Iterable[PlannedTask]) -> str:
     every = [*tasks]
-    return f"{every[0].id}: {every[0].description}" if len(every) == 1 else names(task.id for task in every)
+    return f"{every[0].id}: {every[0].description}" if len(every) == 1 else _names(task.id for task in every)
 
 
 def _sound(plan: Plan) -> Plan:
