@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The rules, the facts and their codecs: every branch is tested.
 WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py,massgen/layers.py,massgen/yaml_tree.py
+# Servers and a client from npm that the tests of tools use, where there is npm.
+PACKAGES := $(if $(shell command -v npm),$(patsubst %,tests/%/node_modules/.package-lock.json,toolbox inspector))
 QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 
 .PHONY: demo test check fix bench docs docs-test docs-browser docs-serve docs-update clean
@@ -10,7 +12,7 @@ QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 demo: .venv/local  ## a team of three answers a question on the embedded model
 	$(BIN)/massgen --config @examples/quickstart "$(QUESTION)"
 
-test: .venv/dev  ## every test, with coverage
+test: .venv/dev $(PACKAGES)  ## every test, with coverage
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=100 --include="$(WHOLLY_TESTED)"
 
@@ -36,7 +38,7 @@ docs: .venv/dev  ## build the handbook's site, strictly, into site/, and follow 
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	$(BIN)/python -m tests.handbook.links site
 
-docs-test: .venv/dev  ## run every line of the handbook that can be run, and look up every name
+docs-test: .venv/dev $(PACKAGES)  ## run every line of the handbook that can be run, and look up every name
 	$(BIN)/python -m pytest -q tests/test_handbook.py
 
 docs-browser: .venv/dev tests/browser/node_modules/.package-lock.json  ## the site in Chromium: axe, Lighthouse, search, recordings, diagrams
@@ -45,6 +47,10 @@ docs-browser: .venv/dev tests/browser/node_modules/.package-lock.json  ## the si
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json | .venv/dev
 	@$(BIN)/python -c 'import sys; from tests.browser.needs import HERE, missing; sys.exit("\n".join(missing(modules=HERE)) or 0)'
 	npm ci --no-audit --no-fund --prefix tests/browser
+	touch $@
+
+$(PACKAGES): %/node_modules/.package-lock.json: %/package-lock.json
+	npm ci --no-audit --no-fund --prefix $*
 	touch $@
 
 docs-serve: .venv/dev  ## the handbook at http://localhost:8000, anew at every change

@@ -12,21 +12,30 @@ SMALLEST = "smollm2-135m"
 """The model that tests really run."""
 
 
-_left_out: list[pytest.Item] = []
+_NPM = [Path(__file__).parent / each / "node_modules" / ".package-lock.json" for each in ("inspector", "toolbox")]
+_MISSING = {
+    "redis": (PROGRAM is None, "redis-server is not installed (Debian: apt-get install redis-server); CI installs it"),
+    "npm": (
+        not all(each.exists() for each in _NPM),
+        "packages of npm are not installed: `make test` does it where there is npm; CI installs that",
+    ),
+}
+_left_out: dict[str, list[pytest.Item]] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need redis-server are left out where it is not installed; the summary says so."""
-    if PROGRAM is None:
-        _left_out[:] = [item for item in items if item.get_closest_marker("redis")]
-        items[:] = [item for item in items if item.get_closest_marker("redis") is None]
-        config.hook.pytest_deselected(items=_left_out)
+    """Tests that need what is not installed are left out; the summary says so."""
+    for marker in (marker for marker, (missing, _) in _MISSING.items() if missing):
+        _left_out[marker] = [item for item in items if item.get_closest_marker(marker)]
+        items[:] = [item for item in items if item.get_closest_marker(marker) is None]
+        config.hook.pytest_deselected(items=_left_out[marker])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _left_out:
-        why = "redis-server is not installed (Debian: apt-get install redis-server); CI installs it"
-        terminalreporter.write_line(f"{len(_left_out)} tests marked `redis` were left out: {why}")
+    for marker, left_out in _left_out.items():
+        if left_out:
+            why = _MISSING[marker][1]
+            terminalreporter.write_line(f"{len(left_out)} tests marked `{marker}` were left out: {why}")
 
 
 @pytest.fixture(autouse=True)

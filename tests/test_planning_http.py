@@ -258,6 +258,7 @@ async def test_a_run_that_is_cancelled_leaves_no_server() -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.npm
 async def test_the_inspector_uses_every_tool() -> None:
     team = Team()
     calls: dict[str, dict[str, Any]] = {

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from massgen.config_tools import McpServer
 from massgen.toolbox import Offered
@@ -50,6 +51,7 @@ def does(offered: list[Offered]) -> dict[str, str]:
     return {each.tool.name: each.access for each in offered}
 
 
+@pytest.mark.npm
 async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first")
     repo = await repository(tmp_path)
@@ -97,6 +99,7 @@ async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) 
     assert psutil.Process().children(recursive=True) == []
 
 
+@pytest.mark.npm
 async def test_a_real_server_that_is_killed_is_back_with_what_it_had_kept(tmp_path: Path) -> None:
     server = from_npm("memory", env={"MEMORY_FILE_PATH": str(tmp_path / "memory.jsonl")})
     async with Servers(pause=lambda restart: 0) as servers:
@@ -112,6 +115,7 @@ async def test_a_real_server_that_is_killed_is_back_with_what_it_had_kept(tmp_pa
         assert json.loads(graph.content)["entities"] == [ENTITY]
 
 
+@pytest.mark.npm
 async def test_a_long_operation_of_a_real_server_is_given_up_and_the_next_call_is_answered() -> None:
     async with Servers() as servers:
         server = from_npm("everything", tool_timeouts={"trigger-*": 0.3})
