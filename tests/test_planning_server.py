@@ -111,6 +111,7 @@ async def test_a_client_uses_every_tool_and_finds_the_plan_again(tmp_path: Path)
     }
 
 
+@pytest.mark.npm
 async def test_the_inspector_finds_no_fault_and_uses_a_tool(tmp_path: Path) -> None:
     path = str(tmp_path / "plan.jsonl")
     target = (sys.executable, "-m", "massgen", *SERVE, "--plan", path)
