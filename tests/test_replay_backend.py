@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from massgen import recordings
+from massgen import arun, recordings
 from massgen.agents import Agent
 from massgen.agents.small import SmallAgent
 from massgen.backends import Request, Tool
@@ -56,6 +56,7 @@ from massgen.restaging import Dice, Restaging
 from massgen.state import State
 from massgen.team import build
 from massgen.testing import says
+from tests.command import massgen
 from tests.conversations import GOLDEN, Speaker
 from tests.providers import Call, Reply, Simulator, call, fault, say
 from tests.stage import QUESTION, Actor, Cue, Stage, actors, agents, play
@@ -174,6 +175,29 @@ async def test_a_run_is_reproduced_fact_by_fact_without_a_network(tmp_path: Path
     assert again.stopped == Stopped("answered")
     assert again.spent.cost == 0
     assert again.spent.output_tokens == sum(each.fact.output_tokens for each in done if isinstance(each.fact, Spent))
+
+
+WATCHED = """
+import os, sys
+def watch(event, args):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo"):
+        os._exit(77)
+sys.addaudithook(watch)
+from massgen.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+async def test_the_command_replays_without_a_socket_or_a_key(tmp_path: Path) -> None:
+    async with Simulator(Troupe()) as simulator:
+        source = team(simulator.base_url, **RESTARTS)
+        lived = await arun(QUESTION, source, session_dir=tmp_path / "sessions")
+    (tmp_path / "again.yaml").write_text(json.dumps(replayed(source, lived.session).source))
+    ran = await massgen("-c", WATCHED, "--config", "again.yaml", "--session-dir", "again", QUESTION, program=())
+    assert (ran.code, ran.out) == (Exit.ANSWER, f"{lived.answer}\n")
+    (session,) = (tmp_path / "again").iterdir()
+    done, again = (essence(facts(each))[1:] for each in (lived.session, session))
+    assert again == done
 
 
 async def test_the_roster_says_that_it_was_a_replay_and_of_which_models(tmp_path: Path) -> None:
