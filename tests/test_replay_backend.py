@@ -471,6 +471,22 @@ async def test_an_embedded_model_that_scores_is_replayed(tmp_path: Path) -> None
         assert essence(facts(tmp_path / after)) == essence(done)
 
 
+async def test_scores_that_failed_fail_again(tmp_path: Path) -> None:
+    """One scores at its second try; the other never does."""
+    gone = "the local model ended"
+    one = Judge([says("Paris"), says("Paris, France")], MODEL, troubles=[BackendError(gone, transient=True)])
+    two = Judge([says("Rome")], MODEL, troubles=[BackendError(gone, transient=True), BackendError(gone)])
+    cast = {"a": SmallAgent("a", one), "b": SmallAgent("b", two)}
+    roster = tuple(Member(name, "local", MODEL) for name in cast)
+    with Log(tmp_path / "one/events.jsonl") as log:
+        await Orchestrator(cast, log, Rules()).run(Asked("What is the capital of France?", roster))
+    done = facts(tmp_path / "one")
+    assert [each.fact.kind for each in done if isinstance(each.fact, TurnFailed)] == ["error"]
+    again = replayed({"agents": [{"id": name} for name in cast]}, tmp_path / "one")
+    await perform(again, tmp_path / "two", "What is the capital of France?")
+    assert essence(facts(tmp_path / "two")) == essence(done)
+
+
 async def test_agents_that_are_replayed_and_agents_that_live_make_one_team(tmp_path: Path) -> None:
     await recorded(tmp_path / "one")
     troupe = Troupe()
@@ -560,6 +576,14 @@ def test_a_request_is_told_in_words(tmp_path: Path) -> None:
         "+[schema] {'type': 'object'}",
     ):
         assert f"\n  {line}\n" in str(raised.value)
+
+
+def test_a_difference_that_no_text_shows_is_told_as_such() -> None:
+    """A tool's types, for one."""
+    recorded, asked = (Request((user("?"),), [Tool("vote", "Vote.", {"type": kind})]) for kind in ("object", "array"))
+    backend = Replayed("here", "ada", "m", [Recall(1, "decide", 1, recorded)], Conductor(()), "ada")
+    with pytest.raises(BackendError, match="in no text, but in details"):
+        asyncio.run(first(backend, asked))
 
 
 async def first(backend: Replayed, request: Request) -> Chunk:
