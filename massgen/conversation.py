@@ -1,5 +1,6 @@
 """A session and its team: questions are put to it one after the other, and a run that was interrupted is finished."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -173,6 +174,7 @@ class Conversation:
             await run.run(asked)
         finally:
             self.state = run.state
+        await asyncio.to_thread(log.settle)  # an answer that is told is there for good
         lessons, self._lessons[:] = [*self._lessons], []
         return _result(self.state, folder, [*run.notes, *lessons], round(time.monotonic() - began, 3))
 

@@ -20,7 +20,7 @@ from massgen.errors import LogError, MassgenError, UsageError
 from massgen.events import Asked, Member, Presented, Recorded, Spent, Stopped, Summarised
 from massgen.log import line
 from massgen.session_digest import Session, Text, digest, texts
-from massgen.session_index import SHOWN, Found, Index, consult, latest
+from massgen.session_index import SHOWN, Found, Index, consult
 from tests.facts import ANSWER, QUESTION, answering, whole
 
 HEADER = '{"massgen": "session log", "format": 1}'
@@ -107,6 +107,10 @@ def test_a_summary_is_a_text(tmp_path: Path) -> None:
 
 
 # --- the latest of a folder ------------------------------------------------------------------------------------------
+
+
+def latest(root: Path, folder: str) -> str | None:
+    return consult(root, lambda index: index.latest(folder))
 
 
 def in_folders(*asked_at: tuple[float, str]) -> list[Recorded]:
