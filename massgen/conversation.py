@@ -163,8 +163,9 @@ class Conversation:
 
     async def _perform(self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink]) -> Result:
         config = self.loaded.config
+        team, limits = self.team, times(config)
         run = self._run or Orchestrator(
-            self.team.agents, log, rules(config.orchestrator), times(config), dice=self.team.dice
+            team.agents, log, rules(config.orchestrator), limits, dice=team.dice, timer=team.timer
         )
         self._run, run.sinks, run.notes = run, [*sinks], []
         if sinks and isinstance(asked, Resumed):

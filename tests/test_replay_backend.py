@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massgen import arun, recordings
@@ -51,7 +51,7 @@ from massgen.loading import Loaded, load, parse
 from massgen.log import Log, read
 from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, Waiting, assistant, tool_result, user
 from massgen.orchestrator import Orchestrator, Times
-from massgen.recordings import time_ran_out
+from massgen.recordings import ran_out
 from massgen.restaging import Dice, Restaging
 from massgen.state import State
 from massgen.team import build
@@ -88,7 +88,9 @@ async def perform(loaded: Loaded, path: Path, *questions: str, env: Mapping[str,
     replays = all(agent.backend.type == "replay" for agent in config.agents)
     async with HttpPool() as pool, build(config, env or {}, HttpPool() if replays else pool) as team:
         with Log(path / "events.jsonl") as log:
-            run = Orchestrator(team.agents, log, rules(config.orchestrator), times(config), dice=team.dice)
+            run = Orchestrator(
+                team.agents, log, rules(config.orchestrator), times(config), dice=team.dice, timer=team.timer
+            )
             for question in questions or (QUESTION,):
                 state = await run.run(Asked(question, team.roster, config=loaded.source))
     return state
@@ -236,7 +238,9 @@ class Recorder(Stage):
         restaging = self.restaging
         cast = {name: restaging.agent(name)[0] for name in self.agents}
         with Log(path) as log:
-            await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice).run(self.asked)
+            await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice, timer=restaging.timer).run(
+                self.asked
+            )
         return [*read(path)]
 
 
@@ -245,19 +249,23 @@ def staged(scene: Scene, folder: str) -> Recorder:
     return Recorder(plain.path, plain.agents, plain.rules, plain.times, seed=plain.seed)
 
 
-TIMELESS = st.builds(replace, scenes, times=st.just(Times(1e6, 1e5, 1e5)))
-"""Runs in which time runs out for nobody but those who hang."""
+UNEQUAL = st.builds(
+    Times,
+    run=st.sampled_from([1800.55, 60.45, 3.35]),
+    turn=st.sampled_from([600.25, 20.15]),
+    patience=st.sampled_from([120.7, 2.6]),
+)
+"""Limits that are over in no instant in which a reply comes, for those come after whole seconds."""
 
 
 @pytest.mark.timeout(60)
 @settings(max_examples=40, deadline=None)
-@given(TIMELESS)
+@given(st.builds(replace, scenes, times=UNEQUAL))
 def test_random_runs_are_reproduced(scene: Scene) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stage = staged(scene, folder)
         stage.run()
         done = [*read(stage.path)]
-        assume(not any(time_ran_out(each.fact) for each in done))
         assert essence(play(stage.again(Path(folder) / "again.jsonl"))) == essence(done)
 
 
@@ -304,14 +312,33 @@ def test_a_failure_is_reproduced_and_nothing_is_waited_for(cue: str, tmp_path: P
     assert essence(asyncio.run(stage.again(tmp_path / "again.jsonl"))) == essence(done)
 
 
-def test_time_that_ran_out_runs_out_again(tmp_path: Path) -> None:
-    """Patience after 120 s, then the turn of an agent that never replies. Replies wait for both."""
-    cast = actors([], [], [Cue("comply", delay=130.0)], [Cue("hang")])
+def test_time_that_ran_out_runs_out_again_at_once(tmp_path: Path) -> None:
+    """Patience after 120 s, then the turns of two agents that never reply."""
+    cast = actors([], [], [Cue("comply", delay=130.0)], [Cue("hang")], [Cue("hang")])
     stage = Recorder(tmp_path / "events.jsonl", agents(cast))
     stage.run()
     done = facts(tmp_path)
-    assert sum(time_ran_out(each.fact) for each in done) == 2
-    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+    assert sum(ran_out(each.fact) is not None for each in done) == 3
+    assert essence(asyncio.run(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+def test_in_a_run_that_takes_another_way_time_is_the_clocks(tmp_path: Path) -> None:
+    """One agent hangs, another has other instructions now: patience with the one that hangs runs out after 120 s again."""
+    stage = Recorder(tmp_path / "events.jsonl", agents(actors([], [], [Cue("hang")])))
+    stage.run()
+    backend = {"type": "replay", "session": str(stage.path)}
+    team = [{"id": name, "backend": backend, "system_message": "Be brief." * (name == "b")} for name in "abc"]
+    restaging = Restaging(parse({"agents": team}).config, {})
+    cast = {name: restaging.agent(name)[0] for name in "abc"}
+
+    async def scene() -> float:
+        with Log(tmp_path / "again.jsonl") as log:
+            await Orchestrator(cast, log, Rules(), dice=restaging.dice, timer=restaging.timer).run(stage.asked)
+        return asyncio.get_running_loop().time()
+
+    assert 120 < play(scene()) <= 600
+    kinds = [each.fact.kind for each in read(tmp_path / "again.jsonl") if isinstance(each.fact, TurnFailed)]
+    assert kinds[0] == "error"
 
 
 @pytest.mark.parametrize("lines", range(3, 35, 3))
@@ -384,9 +411,9 @@ def test_the_order_of_a_question_is_kept_whatever_came_of_those_before() -> None
     async def scene() -> list[str]:
         conductor = Conductor(
             [
-                Breath(5, frozenset("ab"), False, 1),
-                Breath(15, frozenset("ab"), False, 10),
-                Breath(16, frozenset("a"), False, 10),
+                Breath(5, frozenset("ab"), 1),
+                Breath(15, frozenset("ab"), 10),
+                Breath(16, frozenset("a"), 10),
             ]
         )
         calls = [
