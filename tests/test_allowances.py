@@ -173,7 +173,7 @@ def test_a_model_at_an_address_of_ones_own_is_not_the_providers():
     assert allowances("azure_openai", "mine") == DEFAULTS("azure_openai", "mine")
     own = Allowances.of(loaded({"backend": there}, rate_limits={"openai": {"default": {"rpm": 3}}}))
     assert own("openai", "m") == Profile(
-        limits=Limits(rpm=3), source="config", own=frozenset({"rpm"}), dialect="openai"
+        limits=Limits(rpm=3), source="the configuration", own=frozenset({"rpm"}), dialect="openai"
     )
 
 

@@ -454,12 +454,12 @@ def test_a_role_that_is_not_there_is_told_with_the_nearest_or_all(refused, role,
 
 
 def test_the_defaults_of_a_configuration_are_those_of_the_rules_and_times():
-    from massgen import app
+    from massgen import conversation
     from massgen.coordination import Rules
     from massgen.orchestrator import Times
 
-    assert app.rules(OrchestratorConfig()) == Rules()
-    assert app.times(parse({"agents": [{"backend": BACKEND}]}).config) == Times()
+    assert conversation.rules(OrchestratorConfig()) == Rules()
+    assert conversation.times(parse({"agents": [{"backend": BACKEND}]}).config) == Times()
 
 
 # --- anything at all ---
