@@ -22,7 +22,7 @@ from massgen.events import (
 )
 from massgen.loading import load, parse
 from massgen.messages import Media
-from massgen.state import Exchange, State, fold
+from massgen.state import Exchange, State, fold, label_number
 
 ADA, BOB = Member("ada", "openai", "gpt-6"), Member("bob", "claude", "opus")
 LONG = (Exchange(1, "x" * 4_000),)
@@ -70,6 +70,17 @@ def test_of_a_short_conversation_all_is_told_without_looking_anything_up() -> No
     assert window(parse(team()).config, (Exchange(1, "x" * 3_000),)) == 0
     image = Media("image", "image/png", data="AA==")
     assert window(parse(team()).config, (Exchange(1, "What is this?", (image,)),)) == 12_288
+
+
+def test_a_summary_that_was_made_for_more_room_leaves_nothing_to_be_summarised() -> None:
+    state = State(Asked("?", (ADA,), window=100), history=(Exchange(1, "Why?"),), summary="x" * 200)
+    assert state.oldest == ()
+
+
+@pytest.mark.parametrize("label", ["agentx", "agent", "agent9999999999", "agent١"])
+def test_what_is_no_label_of_a_ballot_is_told(label: str) -> None:
+    with pytest.raises(LookupError, match=label):
+        label_number(label)
 
 
 # --- where a team is from ------------------------------------------------------------------------------------------
