@@ -77,7 +77,7 @@ def test_a_summary_that_was_made_for_more_room_leaves_nothing_to_be_summarised()
     assert state.oldest == ()
 
 
-@pytest.mark.parametrize("label", ["agentx", "agent", "agent9999999999", "agent١"])
+@pytest.mark.parametrize("label", ["agentx", "agent", "agent9999999999", "agent\u0661"])
 def test_what_is_no_label_of_a_ballot_is_told(label: str) -> None:
     with pytest.raises(LookupError, match=label):
         label_number(label)
