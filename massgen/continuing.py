@@ -1,6 +1,6 @@
 """What it takes to go on with a session: its configuration, what is different in another one, how much of it is told."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,9 +99,12 @@ def _model(member: Member) -> str:
 
 
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    one, other = dict(_flat(_keyed(before))), dict(_flat(_keyed(after)))
+    """Those of the agents that are in both, and of the team."""
+    both = _agents(before).keys() & _agents(after).keys()
+    one, other = dict(_flat(_keyed(before, both))), dict(_flat(_keyed(after, both)))
     for key in sorted(one.keys() | other.keys()):
-        if one.get(key) != other.get(key) and not key.endswith((".backend.type", ".backend.model")):
+        told = key.endswith((".backend.type", ".backend.model"))  # with who the agents are
+        if one.get(key) != other.get(key) and not told:
             yield f"{key}: {_short(one, key)} -> {_short(other, key)}"
 
 

@@ -108,7 +108,6 @@ def test_what_changes_is_told_agent_by_agent_and_setting_by_setting() -> None:
         "bob (claude opus) is new: it is told the conversation so far",
         "ada: openai gpt-6 -> openai gpt-7",
         "agents.ada.backend.api_key: ${A} -> ${B}",
-        "agents.bob: not set -> {}",
         "ui: {} -> not set",
     ]
 
