@@ -108,11 +108,9 @@ def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[s
             yield f"{key}: {_short(one, key)} -> {_short(other, key)}"
 
 
-def _keyed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with its agents by id."""
-    agents = {
-        name: {key: each for key, each in agent.items() if key != "id"} for name, agent in _agents(config).items()
-    }
+def _keyed(config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """`config` with those agents by id."""
+    agents = {name: {**agent, "id": name} for name, agent in _agents(config).items() if name in names}
     return {**{key: each for key, each in config.items() if key != "agent"}, "agents": agents}
 
 
