@@ -9,6 +9,7 @@ from massgen.allowances import listed, seat
 from massgen.config import BackendConfig, Config
 from massgen.errors import ConfigError
 from massgen.events import Member
+from massgen.limit_rules import entries
 from massgen.loading import REDACTED, Loaded, environment, parse
 from massgen.state import Exchange, State
 from massgen.streams import line
@@ -56,7 +57,7 @@ def recorded(state: State, where: str) -> Loaded:
     config = state.asked.config if state.asked else dict[str, Any]()
     if not config:
         raise ConfigError([f"{where}: the session does not say by which configuration; name one: --config FILE"])
-    lost = [name for name, agent in _agents(config).items() if agent.get("backend", {}).get("api_key") == REDACTED]
+    lost = [name for name, agent in _agents(config).items() if entries(agent.get("backend")).get("api_key") == REDACTED]
     if lost:
         what = "its key was written out in the configuration and is not recorded; name the file again: --config FILE"
         raise ConfigError([f"{where}: {name}: {what}" for name in lost])
@@ -65,8 +66,10 @@ def recorded(state: State, where: str) -> Loaded:
 
 def _agents(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The agents of a recorded configuration by id, as `Config.named_agents` has them."""
-    found: Sequence[Mapping[str, Any]] = config.get("agents") or [config.get("agent") or {}]
-    return {agent.get("id") or f"agent{place}": agent for place, agent in enumerate(found, 1)}
+    found = config.get("agents")
+    every = cast("list[Any]", found) if isinstance(found, list) else [config.get("agent")]
+    agents = [entries(each) for each in every]  # it may be of any shape, in a session from elsewhere
+    return {str(agent.get("id") or f"agent{place}"): agent for place, agent in enumerate(agents, 1)}
 
 
 def changes(state: State, team: Sequence[Member], config: Mapping[str, Any]) -> list[str]:
@@ -84,8 +87,8 @@ def changes(state: State, team: Sequence[Member], config: Mapping[str, Any]) -> 
     ]
     told += [
         f"{each}: {_model(before[each])} -> {_model(after[each])}"
-        for each in before.keys() & after.keys()
-        if before[each] != after[each]
+        for each in before
+        if each in after and before[each] != after[each]
     ]
     return [*told, *_settings(state.asked.config, config)][:MAX_CHANGES]
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from massgen import examples
-from massgen.continuing import changes, last, losses, recovered, template, window
+from massgen.continuing import changes, last, losses, recorded, recovered, template, window
+from massgen.errors import ConfigError
 from massgen.events import (
     Answered,
     Asked,
@@ -117,6 +118,14 @@ def test_what_is_the_same_is_not_told() -> None:
     state = stands(Asked("?", (Member("agent1", "openai", "gpt-6"),), config=config))
     assert changes(state, [Member("agent1", "openai", "gpt-6")], config) == []
     assert changes(State(), [ADA], config) == []
+
+
+@pytest.mark.parametrize("config", [{"agents": "?"}, {"agents": [1, {"backend": []}]}, {"agent": None}])
+def test_a_configuration_of_any_shape_is_compared_and_refused(config: dict[str, Any]) -> None:
+    state = stands(Asked("?", (ADA,), config=config))
+    assert isinstance(changes(state, [ADA], {"agents": []}), list)
+    with pytest.raises(ConfigError):
+        recorded(state, "here")
 
 
 def test_only_so_many_differences_are_told() -> None:
