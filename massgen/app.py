@@ -118,8 +118,8 @@ def _embedded() -> Path:
 
 
 def timed(loaded: Loaded, seconds: float) -> Loaded:
-    """`loaded` with `seconds` for the whole run, and no turn longer than that."""
+    """`loaded` with `seconds` for the whole run, and no turn longer than that; what is recorded of it stays."""
     turn = min(seconds, loaded.config.timeout_settings.turn_timeout_seconds)
     limits = TimeoutSettings(orchestrator_timeout_seconds=seconds, turn_timeout_seconds=turn)
     config = loaded.config.model_copy(update={"timeout_settings": limits})
-    return replace(loaded, config=config, source={**loaded.source, "timeout_settings": limits.model_dump()})
+    return replace(loaded, config=config)

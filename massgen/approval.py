@@ -97,9 +97,10 @@ def _typing(fd: int) -> Generator[None]:
 
     before = termios.tcgetattr(fd)
     shown = [*before[:3], before[3] | termios.ECHO | termios.ICANON, *before[4:]]
-    termios.tcsetattr(fd, termios.TCSAFLUSH, shown)
+    termios.tcflush(fd, termios.TCIFLUSH)
+    termios.tcsetattr(fd, termios.TCSANOW, shown)  # at once: one that was stopped (Ctrl-S) is not waited for
     try:
         yield
     finally:
         with suppress(termios.error):
-            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+            termios.tcsetattr(fd, termios.TCSANOW, before)

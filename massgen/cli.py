@@ -11,7 +11,19 @@ import click
 from massgen.console import defect, tell
 from massgen.errors import Exit, MassgenError, UsageError
 
-COMMANDS = ("completion", "config", "examples", "init", "limits", "mcp", "models", "plan", "replay", "sessions", "verify")
+COMMANDS = (
+    "completion",
+    "config",
+    "examples",
+    "init",
+    "limits",
+    "mcp",
+    "models",
+    "plan",
+    "replay",
+    "sessions",
+    "verify",
+)
 """Those beside asking; each is a module of `massgen.commands`."""
 
 

@@ -1,6 +1,6 @@
 """What it takes to go on with a session: its configuration, what is different in another one, how much of it is told."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from massgen.config import BackendConfig, Config
 from massgen.config_values import REDACTED
 from massgen.errors import ConfigError
 from massgen.events import Member
+from massgen.limit_rules import entries
 from massgen.loading import Loaded, environment, parse
 from massgen.state import Exchange, State
 from massgen.streams import line
@@ -57,8 +58,9 @@ def recorded(state: State, where: str) -> Loaded:
     config = state.asked.config if state.asked else dict[str, Any]()
     if not config:
         raise ConfigError([f"{where}: the session does not say by which configuration; name one: --config FILE"])
-    keys = [name for name, agent in _agents(config).items() if agent.get("backend", {}).get("api_key") == REDACTED]
-    others = [key for key, value in _flat(_keyed(config)) if value == REDACTED and not key.endswith(".backend.api_key")]
+    keys = [name for name, agent in _agents(config).items() if entries(agent.get("backend")).get("api_key") == REDACTED]
+    flat = _flat(_keyed(config, _agents(config)))
+    others = [key for key, value in flat if value == REDACTED and not key.endswith(".backend.api_key")]
     if keys or others:
         again = "was written out in the configuration and is not recorded; name the file again: --config FILE"
         told = [*(f"{name}: its key {again}" for name in keys), *(f"{line(key, 100)} {again}" for key in others)]
@@ -68,8 +70,10 @@ def recorded(state: State, where: str) -> Loaded:
 
 def _agents(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The agents of a recorded configuration by id, as `Config.named_agents` has them."""
-    found: Sequence[Mapping[str, Any]] = config.get("agents") or [config.get("agent") or {}]
-    return {agent.get("id") or f"agent{place}": agent for place, agent in enumerate(found, 1)}
+    found = config.get("agents")
+    every = cast("list[Any]", found) if isinstance(found, list) else [config.get("agent")]
+    agents = [entries(each) for each in every]  # it may be of any shape, in a session from elsewhere
+    return {str(agent.get("id") or f"agent{place}"): agent for place, agent in enumerate(agents, 1)}
 
 
 def changes(state: State, team: Sequence[Member], config: Mapping[str, Any]) -> list[str]:
@@ -87,8 +91,8 @@ def changes(state: State, team: Sequence[Member], config: Mapping[str, Any]) -> 
     ]
     told += [
         f"{each}: {_model(before[each])} -> {_model(after[each])}"
-        for each in before.keys() & after.keys()
-        if before[each] != after[each]
+        for each in before
+        if each in after and before[each] != after[each]
     ]
     return [*told, *_settings(state.asked.config, config)][:MAX_CHANGES]
 
@@ -102,17 +106,18 @@ def _model(member: Member) -> str:
 
 
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    one, other = dict(_flat(_keyed(before))), dict(_flat(_keyed(after)))
+    """Those of the agents that are in both, and of the team."""
+    both = _agents(before).keys() & _agents(after).keys()
+    one, other = dict(_flat(_keyed(before, both))), dict(_flat(_keyed(after, both)))
     for key in sorted(one.keys() | other.keys()):
-        if one.get(key) != other.get(key) and not key.endswith((".backend.type", ".backend.model")):
+        told = key.endswith((".backend.type", ".backend.model"))  # with who the agents are
+        if one.get(key) != other.get(key) and not told:
             yield f"{key}: {_short(one, key)} -> {_short(other, key)}"
 
 
-def _keyed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with its agents by id."""
-    agents = {
-        name: {key: each for key, each in agent.items() if key != "id"} for name, agent in _agents(config).items()
-    }
+def _keyed(config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """`config` with those agents by id."""
+    agents = {name: {**agent, "id": name} for name, agent in _agents(config).items() if name in names}
     return {**{key: each for key, each in config.items() if key != "agent"}, "agents": agents}
 
 

@@ -1,5 +1,6 @@
 """A session and its team: questions are put to it one after the other, and a run that was interrupted is finished."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -174,8 +175,9 @@ class Conversation:
 
     async def _perform(self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink]) -> Result:
         config = self.loaded.config
+        team, limits = self.team, times(config)
         run = self._run or Orchestrator(
-            self.team.agents, log, rules(config.orchestrator), times(config), dice=self.team.dice
+            team.agents, log, rules(config.orchestrator), limits, dice=team.dice, timer=team.timer
         )
         self._run, run.sinks, run.notes = run, [*sinks], []
         if sinks and isinstance(asked, Resumed):
@@ -185,6 +187,7 @@ class Conversation:
             await run.run(asked)
         finally:
             self.state = run.state
+        await asyncio.to_thread(log.settle)  # an answer that is told is there for good
         lessons, self._lessons[:] = [*self._lessons], []
         return _result(self.state, folder, [*run.notes, *lessons], round(time.monotonic() - began, 3))
 

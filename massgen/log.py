@@ -136,6 +136,11 @@ class Log:
             why = f"a fact cannot be written: without the secrets in it, {error.what}"
             raise LogError(why, where=str(self.path), fix="Choose a secret that is no word of the log's.") from None
 
+    def settle(self) -> None:
+        """Wait until every milestone is on disk. Raises `LogError` if one cannot be brought there."""
+        self._disk.settle()
+        self._check_disk()
+
     def close(self) -> None:
         """Wait until every milestone is on disk, then let go of the file. Harmless when called twice."""
         if self._fd >= 0:
@@ -200,6 +205,9 @@ class _Disk:
         if not self._asked:
             self._asked = True
             self._thread.submit(self._sync)
+
+    def settle(self) -> None:
+        self._thread.submit(lambda: None).result()  # behind all that was asked for
 
     def close(self) -> None:
         self._closing.set()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 from massgen import planning_tools
 from massgen.acts import Act, Final, NewAnswer, Vote
@@ -64,6 +64,15 @@ class Dice(Protocol):
     def shuffle(self, x: list[Any], /) -> None: ...
 
 
+Timer: TypeAlias = Callable[[Literal["run", "patience", "turn"], str, float | None], asyncio.Timeout]
+"""What bounds the run, patience with first answers, or the turn of the agent named, until a time of the event loop's clock."""
+
+
+def until(what: str, agent: str, when: float | None) -> asyncio.Timeout:
+    """The clock itself, for all."""
+    return asyncio.timeout_at(when)
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """Limits in seconds: the whole run, one turn, and from the first answer to the opening of the vote."""
@@ -83,6 +92,7 @@ class Orchestrator:
     times: Times = Times()
     sinks: list[Sink] = field(default_factory=list[Sink])
     dice: Dice = field(default_factory=random.Random)
+    timer: Timer = until
     notes: list[str] = field(default_factory=list[str])
     """What went wrong beside the run itself: sinks that were dropped."""
     state: State = field(init=False)
@@ -137,7 +147,7 @@ class Orchestrator:
 
     async def _until_stopped(self) -> None:
         try:
-            async with asyncio.timeout(self.times.run):
+            async with self.timer("run", "", _in(self.times.run)):
                 await self._drive()
         except TimeoutError:
             self._end(cut_short(self.state))
@@ -176,9 +186,9 @@ class Orchestrator:
         if not patient(self.state, self.rules):
             self._vote_by = None
         elif self._vote_by is None:
-            self._vote_by = asyncio.get_running_loop().time() + self.times.patience
+            self._vote_by = _in(self.times.patience)
         try:
-            async with asyncio.timeout_at(self._vote_by):
+            async with self.timer("patience", "", self._vote_by):
                 await self._changed.wait()
         except TimeoutError:
             self.record(VotingOpened("patience ran out"))
@@ -250,7 +260,7 @@ class Orchestrator:
         return self._texts(current)
 
     async def _run_turn(self, turn: Turn) -> None:
-        limit = asyncio.timeout(self.times.turn)
+        limit = self.timer("turn", turn.agent, _in(self.times.turn))
         try:
             async with limit:
                 act = await self.agents[turn.agent].turn(turn)
@@ -292,6 +302,10 @@ class Orchestrator:
                 return Voted(agent, seq, self.state.seats[agent].ballot[label][0], reason)
             case _:
                 return Evaluated(agent, seq, act.verdict, act.reason, act.instructions)
+
+
+def _in(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
 
 
 def _failure(error: Exception) -> tuple[Failure, str]:

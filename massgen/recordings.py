@@ -12,19 +12,21 @@ from typing import Any, cast
 
 from massgen import sessions
 from massgen.backends import Request
-from massgen.backends.conductor import NEVER, Breath
+from massgen.backends.conductor import NEVER, Breath, Limit
 from massgen.backends.replay import Call
 from massgen.coordination import Rules, may_answer
 from massgen.errors import LogError
 from massgen.events import (
     Answered,
     Asked,
+    Chosen,
     Fact,
     Informed,
     Member,
     Purpose,
     Recorded,
     Resumed,
+    Stopped,
     TurnBegan,
     TurnFailed,
     VotingOpened,
@@ -145,27 +147,32 @@ class _Reading:
         self.calls.setdefault(agent, []).extend(calls)
 
     def breathe(self) -> None:
-        """Part the outcomes of calls into those that came at once."""
+        """Part the outcomes of calls into those that came at once, and tell when time ran out."""
         beats = {place: agent for agent, calls in self.calls.items() for call in calls for place in _places(call)}
         beats |= {late.place: late.agent for late in self.late.values()}
         beats |= {use.place: agent for agent, uses in self.uses.items() for use in uses if use.place != NEVER}
-        questions, timed, run = [0], False, list[int]()
+        question, over, acted, run = 0, False, False, list[int]()
         for recorded in self.facts:
+            limit = ran_out(recorded.fact)
             if recorded.seq in beats:
                 run.append(recorded.seq)
-            elif _acted(recorded.fact):
-                timed = self._breathe(run, beats, timed, questions[-1]) or time_ran_out(recorded.fact)
+            elif limit or _acted(recorded.fact):
+                acted = (not self._breathe(run, beats, question) and acted) or not limit
                 run = []
+            if limit and not over:
+                self.breaths.append(
+                    Breath(recorded.seq, self._at_work[recorded.seq], question, limit, sudden=not acted)
+                )
+                acted, over = False, limit[0] == "run"  # which is over for all that are at work
             if isinstance(recorded.fact, Asked):
-                questions.append(recorded.seq)
-        self._breathe(run, beats, timed, questions[-1])
+                question, over = recorded.seq, False
+        self._breathe(run, beats, question)
 
-    def _breathe(self, run: list[int], beats: Mapping[int, str], timed: bool, question: int) -> bool:
-        """Add what came between two acts of the team; whether `timed` still holds, for there was nothing."""
-        for breath in _parted(run, beats):
-            self.breaths.append(Breath(breath[-1] + 1, self._at_work[breath[0]], timed, question))
-            timed = False
-        return timed
+    def _breathe(self, run: list[int], beats: Mapping[int, str], question: int) -> bool:
+        """Add what came between two acts of the team; whether there was something."""
+        for places in _parted(run, beats):
+            self.breaths.append(Breath(places[-1] + 1, self._at_work[places[0]], question))
+        return bool(run)
 
 
 def _places(call: Call) -> list[int]:
@@ -183,16 +190,17 @@ def _acted(fact: Fact) -> bool:
             return getattr(fact, "turn", None) is None
 
 
-def time_ran_out(fact: Fact) -> bool:
+def ran_out(fact: Fact) -> Limit | None:
+    """Which limit's time was over, if it was."""
     match fact:
-        case (
-            VotingOpened("patience ran out")
-            | TurnFailed(_, _, "timeout")
-            | TurnFailed(_, _, "cancelled", "time ran out")
-        ):
-            return True
+        case VotingOpened("patience ran out"):
+            return "patience", ""
+        case TurnFailed(agent, _, "timeout"):
+            return "turn", agent
+        case TurnFailed(_, _, "cancelled", "time ran out") | Chosen(_, _, "timeout") | Stopped("timeout"):
+            return "run", ""
         case _:
-            return False
+            return None
 
 
 def _parted(run: Sequence[int], beats: Mapping[int, str]) -> list[list[int]]:

@@ -14,6 +14,7 @@ from massgen.backends.replay import Replayed, ReplayedScorer
 from massgen.config import Config
 from massgen.errors import ConfigError, LogError, UsageError
 from massgen.events import Member
+from massgen.orchestrator import Timer, until
 from massgen.recorded_tools import RecordedBox, Used
 from massgen.recordings import Late, Recording, load
 from massgen.retaking import agent_like, small
@@ -53,6 +54,13 @@ class Restaging:
         """What puts ballots into the order that was recorded, if all that is replayed is of one session."""
         found = [*self._recordings.values()]
         return Dice(found[0].ballots) if len(found) == 1 else random.Random()
+
+    @property
+    def timer(self) -> Timer:
+        """What lets time run out when it did, if a whole team is replayed."""
+        exact = [conductor for conductor in self._conductors.values() if conductor.exact]
+        seats = {name: agent.backend.agent or name for name, agent in self.config.named_agents.items()}
+        return (lambda what, agent, when: exact[0].limit(what, seats.get(agent, ""), when)) if exact else until
 
     def _folder(self, name: str) -> Path:
         try:

@@ -68,7 +68,8 @@ class Index:
         return [_session(digest) for (digest,) in rows]
 
     def latest(self, folder: str) -> str | None:
-        """The session with the latest fact among those asked in the working directory `folder`; empty: among all."""
+        """The session that was last active among those asked in the working directory `folder`, or (empty) among all. Active:
+        by its last fact, which, unlike a file's time, a copy or a backup leaves as it is."""
         sql = "SELECT id FROM place WHERE folder = ? ORDER BY last DESC, id DESC LIMIT 1"
         row = self.db.execute(sql, (_clean(folder),)).fetchone()
         return row[0] if row else None
@@ -166,12 +167,6 @@ def consult(root: Path, ask: Callable[[Index], T], told: Callable[[str], None] =
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 attempts = [_in_memory]
     raise MassgenError(f"the sessions cannot be indexed: {failed}", where=str(root))
-
-
-def latest(root: Path, folder: str) -> str | None:
-    """The id of the session under `root` that was last active among those asked in the working directory `folder` (empty: of
-    all), None if there is none. Active: by its last fact, which, unlike a file's time, a copy or a backup leaves as it is."""
-    return consult(root, lambda index: index.latest(folder))
 
 
 def _file(root: Path) -> Path:

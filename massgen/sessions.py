@@ -1,6 +1,7 @@
 """Where sessions live: a folder each, named by time and chance, holding the session's log."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Generator
@@ -65,11 +66,20 @@ def find(reference: str, root: Path | None = None) -> Path:
     )
 
 
+def reference(session: Path) -> str:
+    """What `--continue` finds the session in that folder by, quoted for a shell."""
+    return shlex.quote(session.name if session.parent == folder() else str(session))
+
+
 def _at(path: Path) -> Path:
     """The session's folder at `path`, which may also be its log."""
-    for each in (path, path.parent):
-        if (each / LOG_NAME).is_file() and (each == path or path.name == LOG_NAME):
-            return each
+    path = Path(os.path.abspath(path))
+    try:
+        for each in (path, path.parent):
+            if (each / LOG_NAME).is_file() and (each == path or path.name == LOG_NAME):
+                return each
+    except OSError as error:
+        raise UsageError(f"the session cannot be read: {error.strerror or error}", where=str(path)) from None
     raise UsageError("there is no session", where=str(path), fix=f"Name a folder with a {LOG_NAME}, or an id.")
 
 

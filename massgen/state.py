@@ -211,10 +211,10 @@ def _conversation(state: State, seq: int, fact: Asked | Resumed | Summarised) ->
             return _asked(state, seq, fact)
         case Resumed():
             return _resumed(state, fact)
-        case Summarised(agent, _, until, content):
-            history = tuple(each for each in state.history if each.seq > until)
-            seat = replace(state.seats[agent], turn=None)
-            return replace(_seated(state, seat), history=history, summary=content)
+        case _:
+            history = tuple(each for each in state.history if each.seq > fact.until)
+            seat = replace(state.seats[fact.agent], turn=None)
+            return replace(_seated(state, seat), history=history, summary=fact.content)
 
 
 def _asked(state: State, seq: int, asked: Asked) -> State:

@@ -20,6 +20,7 @@ from massgen.config import AgentConfig, BackendConfig, Config
 from massgen.errors import ConfigError
 from massgen.events import Member
 from massgen.limits import Wrap, unlimited
+from massgen.orchestrator import Timer, until
 
 if TYPE_CHECKING:
     from massgen.restaging import Restaging
@@ -34,12 +35,14 @@ def quiet(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The agents by id, who they are for the record, the keys they use, and what orders their ballots."""
+    """The agents by id, who they are for the record, the keys they use, and what orders their ballots and bounds
+    their time."""
 
     agents: Mapping[str, Agent]
     roster: tuple[Member, ...]
     secrets: tuple[str, ...]
     dice: random.Random = field(default_factory=random.Random)
+    timer: Timer = until
 
 
 @asynccontextmanager
@@ -62,7 +65,7 @@ async def build(
         for agent in agents.values():
             stack.push_async_callback(agent.aclose)
         team = {name: agents[name] for name in config.named_agents}
-        yield Team(team, builder.roster, tuple(builder.secrets), builder.dice)
+        yield Team(team, builder.roster, tuple(builder.secrets), builder.dice, builder.timer)
 
 
 class _Builder:
@@ -82,6 +85,10 @@ class _Builder:
     @property
     def dice(self) -> random.Random:
         return self._restaging.dice if self._restaging else random.Random()
+
+    @property
+    def timer(self) -> Timer:
+        return self._restaging.timer if self._restaging else until
 
     def remote_agents(self) -> dict[str, Agent]:
         """The agents that think elsewhere. Raises `ConfigError` with every key, address and recording that is missing."""

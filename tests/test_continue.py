@@ -122,7 +122,7 @@ async def test_a_session_is_named_by_id_prefix_name_or_path(config: str, root: P
     [
         ("capitls", "there is no session 'capitls'"),
         ("20200101", "there is no session '20200101'"),
-        ("../x", "../x: there is no session"),
+        ("../x", "/x: there is no session"),
     ],
 )
 async def test_a_session_that_is_not_there_is_refused_before_anything_is_spent(

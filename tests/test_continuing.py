@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from massgen import examples
-from massgen.continuing import changes, last, losses, recovered, template, window
+from massgen.continuing import changes, last, losses, recorded, recovered, template, window
+from massgen.errors import ConfigError
 from massgen.events import (
     Answered,
     Asked,
@@ -22,7 +23,7 @@ from massgen.events import (
 )
 from massgen.loading import load, parse
 from massgen.messages import Media
-from massgen.state import Exchange, State, fold
+from massgen.state import Exchange, State, fold, label_number
 
 ADA, BOB = Member("ada", "openai", "gpt-6"), Member("bob", "claude", "opus")
 LONG = (Exchange(1, "x" * 4_000),)
@@ -72,6 +73,17 @@ def test_of_a_short_conversation_all_is_told_without_looking_anything_up() -> No
     assert window(parse(team()).config, (Exchange(1, "What is this?", (image,)),)) == 12_288
 
 
+def test_a_summary_that_was_made_for_more_room_leaves_nothing_to_be_summarised() -> None:
+    state = State(Asked("?", (ADA,), window=100), history=(Exchange(1, "Why?"),), summary="x" * 200)
+    assert state.oldest == ()
+
+
+@pytest.mark.parametrize("label", ["agentx", "agent", "agent9999999999", "agent\u0661"])
+def test_what_is_no_label_of_a_ballot_is_told(label: str) -> None:
+    with pytest.raises(LookupError, match=label):
+        label_number(label)
+
+
 # --- where a team is from ------------------------------------------------------------------------------------------
 
 
@@ -97,7 +109,6 @@ def test_what_changes_is_told_agent_by_agent_and_setting_by_setting() -> None:
         "bob (claude opus) is new: it is told the conversation so far",
         "ada: openai gpt-6 -> openai gpt-7",
         "agents.ada.backend.api_key: ${A} -> ${B}",
-        "agents.bob: not set -> {}",
         "ui: {} -> not set",
     ]
 
@@ -107,6 +118,14 @@ def test_what_is_the_same_is_not_told() -> None:
     state = stands(Asked("?", (Member("agent1", "openai", "gpt-6"),), config=config))
     assert changes(state, [Member("agent1", "openai", "gpt-6")], config) == []
     assert changes(State(), [ADA], config) == []
+
+
+@pytest.mark.parametrize("config", [{"agents": "?"}, {"agents": [1, {"backend": []}]}, {"agent": None}])
+def test_a_configuration_of_any_shape_is_compared_and_refused(config: dict[str, Any]) -> None:
+    state = stands(Asked("?", (ADA,), config=config))
+    assert isinstance(changes(state, [ADA], {"agents": []}), list)
+    with pytest.raises(ConfigError):
+        recorded(state, "here")
 
 
 def test_only_so_many_differences_are_told() -> None:

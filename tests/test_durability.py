@@ -241,10 +241,12 @@ async def test_a_session_whose_folder_may_not_be_entered_is_told(
         session = told.session
         assert session
         session.chmod(0)
-        for name in (str(session), session.name):
-            assert await told.live(*arguments, name, plain=True) == Exit.USAGE
-            assert session.name in told.err
-        session.chmod(0o700)
+        try:
+            for name in (str(session), session.name):
+                assert await told.live(*arguments, name, plain=True) == Exit.USAGE
+                assert session.name in told.err
+        finally:
+            session.chmod(0o700)
 
 
 async def test_who_goes_on_with_a_session_that_is_being_written_is_refused(command: Warm, tmp_path: Path) -> None:

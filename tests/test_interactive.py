@@ -698,7 +698,7 @@ async def test_what_another_team_would_lose_of_an_unfinished_question_is_told_on
     assert "m2 (chatcompletion m2) is not in this team" in went.err
     assert went.err.count("m2 was at work on its turn (answer), which nobody in this team can take up") == 1
     assert went.err.count("/retry again goes on all the same.") == 1
-    assert (went.asked, went.out) == (["What is it?"], "It is Paris.\n")
+    assert (went.asked, went.out) == (["What is it?"], "The answer of m1.\n")
 
 
 async def test_an_unfinished_question_is_told_and_finished_when_the_session_goes_on(talk: Talker) -> None:

@@ -396,3 +396,22 @@ def test_a_log_of_a_hundred_megabytes_goes_on_in_seconds() -> None:
     assert time.monotonic() - began < 20
     assert len(state.history) == 1_700
     assert state.unfinished
+
+
+# --- the command that goes on -------------------------------------------------------------------------------------------
+
+NOBODY = ("--model", "alice", "--base-url", "http://127.0.0.1:9/v1", "--no-display", "--timeout", "0.05")
+"""A team that nobody serves."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.one_of(damaged(), contradicting()), st.sampled_from([(), ("And at night?",)]))
+def test_whatever_is_in_a_file_the_command_goes_on_or_says_what_is_wrong(
+    content: bytes, question: tuple[str, ...]
+) -> None:
+    log = session(content)
+    told = ran(*NOBODY, "--continue", ID, *question)
+    torn = log.with_suffix(".torn").read_bytes() if log.with_suffix(".torn").exists() else b""
+    assert log.read_bytes().startswith(content[: len(content) - len(torn)])
+    assert content.endswith(torn)
+    assert told.code != Exit.USAGE or ID in told.err, told.err

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen import prompts, recordings
+from massgen import arun, prompts, recordings
 from massgen.agents import Agent
 from massgen.agents.small import SmallAgent
 from massgen.agents.tools import Tools
@@ -54,12 +54,13 @@ from massgen.log import Log, read
 from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, Waiting, assistant, tool_result, user
 from massgen.orchestrator import Orchestrator, Times
 from massgen.recorded_tools import RecordedBox, used
-from massgen.recordings import time_ran_out
+from massgen.recordings import ran_out
 from massgen.restaging import Dice, Restaging
 from massgen.state import State
 from massgen.team import build
 from massgen.testing import says
 from massgen.toolbox import Returned
+from tests.command import massgen
 from tests.conversations import GOLDEN, PLANNING, Shelf, Speaker, Use, Worker, worker
 from tests.facts import answering
 from tests.providers import Call, Reply, Simulator, call, fault, say
@@ -92,7 +93,9 @@ async def perform(loaded: Loaded, path: Path, *questions: str, env: Mapping[str,
     replays = all(agent.backend.type == "replay" for agent in config.agents)
     async with HttpPool() as pool, build(config, env or {}, HttpPool() if replays else pool) as team:
         with Log(path / "events.jsonl") as log:
-            run = Orchestrator(team.agents, log, rules(config.orchestrator), times(config), dice=team.dice)
+            run = Orchestrator(
+                team.agents, log, rules(config.orchestrator), times(config), dice=team.dice, timer=team.timer
+            )
             for question in questions or (QUESTION,):
                 state = await run.run(Asked(question, team.roster, config=loaded.source))
     return state
@@ -181,6 +184,29 @@ async def test_a_run_is_reproduced_fact_by_fact_without_a_network(tmp_path: Path
     assert again.spent.output_tokens == sum(each.fact.output_tokens for each in done if isinstance(each.fact, Spent))
 
 
+WATCHED = """
+import os, sys
+def watch(event, args):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo"):
+        os._exit(77)
+sys.addaudithook(watch)
+from massgen.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+async def test_the_command_replays_without_a_socket_or_a_key(tmp_path: Path) -> None:
+    async with Simulator(Troupe()) as simulator:
+        source = team(simulator.base_url, **RESTARTS)
+        lived = await arun(QUESTION, source, session_dir=tmp_path / "sessions")
+    (tmp_path / "again.yaml").write_text(json.dumps(replayed(source, lived.session).source))
+    ran = await massgen("-c", WATCHED, "--config", "again.yaml", "--session-dir", "again", QUESTION, program=())
+    assert (ran.code, ran.out) == (Exit.ANSWER, f"{lived.answer}\n")
+    (session,) = (tmp_path / "again").iterdir()
+    done, again = (essence(facts(each))[1:] for each in (lived.session, session))
+    assert again == done
+
+
 async def test_the_roster_says_that_it_was_a_replay_and_of_which_models(tmp_path: Path) -> None:
     source, _ = await recorded(tmp_path / "one")
     await perform(replayed(source, tmp_path / "one"), tmp_path / "two")
@@ -217,7 +243,9 @@ class Recorder(Stage):
         restaging = self.restaging
         cast = {name: restaging.agent(name)[0] for name in self.agents}
         with Log(path, clock=lambda: 1_790_000_000.0) as log:
-            await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice).run(self.asked)
+            await Orchestrator(cast, log, self.rules, self.times, dice=restaging.dice, timer=restaging.timer).run(
+                self.asked
+            )
         return [*read(path)]
 
 
@@ -226,19 +254,23 @@ def staged(scene: Scene, folder: str) -> Recorder:
     return Recorder(plain.path, plain.agents, plain.rules, plain.times, seed=plain.seed)
 
 
-TIMELESS = st.builds(replace, scenes, times=st.just(Times(1e6, 1e5, 1e5)))
-"""Runs in which time runs out for nobody but those who hang."""
+UNEQUAL = st.builds(
+    Times,
+    run=st.sampled_from([1800.55, 60.45, 3.35]),
+    turn=st.sampled_from([600.25, 20.15]),
+    patience=st.sampled_from([120.7, 2.6]),
+)
+"""Limits that are over in no instant in which a reply comes, for those come after whole seconds."""
 
 
 @pytest.mark.timeout(60)
 @settings(max_examples=40, deadline=None)
-@given(TIMELESS)
+@given(st.builds(replace, scenes, times=UNEQUAL))
 def test_random_runs_are_reproduced(scene: Scene) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stage = staged(scene, folder)
         stage.run()
         done = [*read(stage.path)]
-        assume(not any(time_ran_out(each.fact) for each in done))
         assert essence(play(stage.again(Path(folder) / "again.jsonl"))) == essence(done)
 
 
@@ -285,14 +317,33 @@ def test_a_failure_is_reproduced_and_nothing_is_waited_for(cue: str, tmp_path: P
     assert essence(asyncio.run(stage.again(tmp_path / "again.jsonl"))) == essence(done)
 
 
-def test_time_that_ran_out_runs_out_again(tmp_path: Path) -> None:
-    """Patience after 120 s, then the turn of an agent that never replies. Replies wait for both."""
-    cast = actors([], [], [Cue("comply", delay=130.0)], [Cue("hang")])
+def test_time_that_ran_out_runs_out_again_at_once(tmp_path: Path) -> None:
+    """Patience after 120 s, then the turns of two agents that never reply."""
+    cast = actors([], [], [Cue("comply", delay=130.0)], [Cue("hang")], [Cue("hang")])
     stage = Recorder(tmp_path / "events.jsonl", agents(cast))
     stage.run()
     done = facts(tmp_path)
-    assert sum(time_ran_out(each.fact) for each in done) == 2
-    assert essence(play(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+    assert sum(ran_out(each.fact) is not None for each in done) == 3
+    assert essence(asyncio.run(stage.again(tmp_path / "again.jsonl"))) == essence(done)
+
+
+def test_in_a_run_that_takes_another_way_time_is_the_clocks(tmp_path: Path) -> None:
+    """One agent hangs, another has other instructions now: patience with the one that hangs runs out after 120 s again."""
+    stage = Recorder(tmp_path / "events.jsonl", agents(actors([], [], [Cue("hang")])))
+    stage.run()
+    backend = {"type": "replay", "session": str(stage.path)}
+    team = [{"id": name, "backend": backend, "system_message": "Be brief." * (name == "b")} for name in "abc"]
+    restaging = Restaging(parse({"agents": team}).config, {})
+    cast = {name: restaging.agent(name)[0] for name in "abc"}
+
+    async def scene() -> float:
+        with Log(tmp_path / "again.jsonl") as log:
+            await Orchestrator(cast, log, Rules(), dice=restaging.dice, timer=restaging.timer).run(stage.asked)
+        return asyncio.get_running_loop().time()
+
+    assert 120 < play(scene()) <= 600
+    kinds = [each.fact.kind for each in read(tmp_path / "again.jsonl") if isinstance(each.fact, TurnFailed)]
+    assert kinds[0] == "error"
 
 
 @pytest.mark.parametrize("lines", range(3, 35, 3))
@@ -365,9 +416,9 @@ def test_the_order_of_a_question_is_kept_whatever_came_of_those_before() -> None
     async def scene() -> list[str]:
         conductor = Conductor(
             [
-                Breath(5, frozenset("ab"), False, 1),
-                Breath(15, frozenset("ab"), False, 10),
-                Breath(16, frozenset("a"), False, 10),
+                Breath(5, frozenset("ab"), 1),
+                Breath(15, frozenset("ab"), 10),
+                Breath(16, frozenset("a"), 10),
             ]
         )
         calls = [
@@ -578,6 +629,22 @@ async def test_an_embedded_model_that_scores_is_replayed(tmp_path: Path) -> None
         assert essence(facts(tmp_path / after)) == essence(done)
 
 
+async def test_scores_that_failed_fail_again(tmp_path: Path) -> None:
+    """One scores at its second try; the other never does."""
+    gone = "the local model ended"
+    one = Judge([says("Paris"), says("Paris, France")], MODEL, troubles=[BackendError(gone, transient=True)])
+    two = Judge([says("Rome")], MODEL, troubles=[BackendError(gone, transient=True), BackendError(gone)])
+    cast = {"a": SmallAgent("a", one), "b": SmallAgent("b", two)}
+    roster = tuple(Member(name, "local", MODEL) for name in cast)
+    with Log(tmp_path / "one/events.jsonl") as log:
+        await Orchestrator(cast, log, Rules()).run(Asked("What is the capital of France?", roster))
+    done = facts(tmp_path / "one")
+    assert [each.fact.kind for each in done if isinstance(each.fact, TurnFailed)] == ["error"]
+    again = replayed({"agents": [{"id": name} for name in cast]}, tmp_path / "one")
+    await perform(again, tmp_path / "two", "What is the capital of France?")
+    assert essence(facts(tmp_path / "two")) == essence(done)
+
+
 async def test_agents_that_are_replayed_and_agents_that_live_make_one_team(tmp_path: Path) -> None:
     await recorded(tmp_path / "one")
     troupe = Troupe()
@@ -667,6 +734,14 @@ def test_a_request_is_told_in_words(tmp_path: Path) -> None:
         "+[schema] {'type': 'object'}",
     ):
         assert f"\n  {line}\n" in str(raised.value)
+
+
+def test_a_difference_that_no_text_shows_is_told_as_such() -> None:
+    """A tool's types, for one."""
+    recorded, asked = (Request((user("?"),), [Tool("vote", "Vote.", {"type": kind})]) for kind in ("object", "array"))
+    backend = Replayed("here", "ada", "m", [Recall(1, "decide", 1, recorded)], Conductor(()), "ada")
+    with pytest.raises(BackendError, match="in no text, but in details"):
+        asyncio.run(first(backend, asked))
 
 
 async def first(backend: Replayed, request: Request) -> Chunk:

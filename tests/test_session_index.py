@@ -22,7 +22,7 @@ from massgen.events import Asked, Member, Presented, Recorded, Spent, Stopped, S
 from massgen.log import line
 from massgen.planning import PlannedTask
 from massgen.session_digest import Session, Text, digest, texts
-from massgen.session_index import SHOWN, Found, Index, consult, latest
+from massgen.session_index import SHOWN, Found, Index, consult
 from tests.facts import ANSWER, QUESTION, answering, whole
 
 HEADER = '{"massgen": "session log", "format": 1}'
@@ -121,6 +121,10 @@ def test_what_tools_were_called_with_is_a_text_and_so_is_each_task_but_no_result
         Text("task", "alice", "Check the dates\nIn 1913."),
         Text("task", "alice", "Write"),
     ]
+
+
+def latest(root: Path, folder: str) -> str | None:
+    return consult(root, lambda index: index.latest(folder))
 
 
 def in_folders(*asked_at: tuple[float, str]) -> list[Recorded]:

@@ -15,8 +15,10 @@ import pytest
 
 from massgen import sessions
 from massgen.approval import question
+from massgen.conversation import Conversation
 from massgen.errors import Exit
 from massgen.events import Presented, Said, ToolCalled, ToolReturned, Voted
+from massgen.loading import load
 from massgen.log import read
 from massgen.messages import ToolCall
 from tests.command import Ran, ended, massgen, started, write_config
@@ -148,6 +150,20 @@ async def test_an_agent_reads_with_a_tool_votes_and_the_winner_writes(tmp_path: 
         *(f"look: {agent} is done" for agent in ("m1", "m2", "m3")),
         f"note: {winner} is done",
     }
+
+
+async def test_a_server_is_kept_for_the_next_question_and_ends_with_the_conversation(
+    tmp_path: Path, desk: Desk
+) -> None:
+    async with (
+        Simulator(Worker(last=[LOOK])) as simulator,
+        Conversation(load(Path(write(tmp_path, simulator, desk)))) as conversation,
+    ):
+        answers = [(await conversation.ask(asked)).answer for asked in ("One?", "Two?")]
+        assert len(desk.running) == 1
+    assert answers == ["m1 found: look: m1 is done"] * 2
+    assert len((desk.folder / "pids").read_text().split()) == 1
+    assert desk.running == []
 
 
 async def test_each_agent_has_the_tools_that_its_configuration_leaves_it(tmp_path: Path, desk: Desk) -> None:

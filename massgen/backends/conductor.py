@@ -6,7 +6,9 @@ everything that follows from those before them has happened, which is when the e
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 SETTLED = 20
 """Rounds of the event loop without a call after which nothing more follows from what was released; it takes under 10."""
@@ -14,17 +16,22 @@ NEVER = 1 << 62
 """The place of what the recording does not hold."""
 
 
+Limit: TypeAlias = tuple[Literal["run", "patience", "turn"], str]
+"""What time is for: the whole run, first answers, or the turn of an agent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breath:
-    """What came at once: the places (`seq`) before `end` that are after the breath before."""
+    """What came at once: the places (`seq`) before `end` that are after the breath before, or the end of a limit's time."""
 
     end: int
     open: frozenset[str]
     """Who was at work then, and so waited for a reply."""
-    timed: bool
-    """Whether time ran out just before: patience, or a turn's."""
-    question: int = 0
+    question: int
     """The `seq` of the question it belongs to."""
+    out: Limit | None = None
+    sudden: bool = False
+    """Whether the team had not acted since the breath before, and so may have had no time to."""
 
 
 @dataclass(slots=True)
@@ -50,6 +57,19 @@ class Conductor:
     _waiting: dict[str, _Waiting] = field(default_factory=dict[str, _Waiting])
     _quiet: int = 0
     _watching: bool = False
+    _limits: dict[Limit, tuple[asyncio.Timeout, float]] = field(
+        default_factory=dict[Limit, tuple[asyncio.Timeout, float]]
+    )
+    """Those that hold now, and when their time is over if the run takes another way."""
+
+    def limit(self, what: Literal["run", "patience", "turn"], agent: str, when: float | None) -> asyncio.Timeout:
+        """A limit whose time is over when it was in the recording: at once, for nobody works meanwhile. In a run that takes
+        another way: at `when`."""
+        timeout = asyncio.timeout_at(when if self._lost else None)
+        self._limits.pop((what, agent), None)
+        if when is not None:
+            self._limits[what, agent] = timeout, when
+        return timeout
 
     async def reach(self, agent: str, place: int, *, question: int, timed: bool = False) -> bool:
         """Wait until what is at `place` may happen; False where it never will. `timed`: it ended when time ran out, so one
@@ -94,14 +114,35 @@ class Conductor:
         while self._at < len(self.breaths):
             breath = self.breaths[self._at]
             if self.exact and not self._lost and self._waiting.keys() != breath.open:
-                if breath.timed:
-                    return  # once it has run out again, others are at work
-                self._lost = True
+                self._lose()
             self._at, self._free = self._at + 1, max(self._free, breath.end)
-            if self._release():
+            if self._run_out(breath.out) if breath.out else self._release():
+                self._hurry(breath)
+                self._stir()
                 return
-            self._lost = True
+            self._lose()
         self._give_up()
+
+    def _hurry(self, breath: Breath) -> None:
+        """Let time run out that did so in the same instant: after a reply, or for several turns at once."""
+        while self._at < len(self.breaths) and (also := self.breaths[self._at]).sudden and also.out:
+            if (breath.out and breath.out[0] != also.out[0]) or not self._run_out(also.out):
+                return
+            breath, self._at = also, self._at + 1
+
+    def _lose(self) -> None:
+        """From here on it is another run, and the clock's."""
+        self._lost = True
+        for timeout, when in self._limits.values():
+            _reschedule(timeout, when)
+        self._limits.clear()
+
+    def _run_out(self, limit: Limit | None) -> bool:
+        """Whether there was such a limit, whose time is over now."""
+        held = self._limits.pop(limit, None) if limit and not self._lost else None
+        if held:
+            _reschedule(held[0], 0.0)
+        return held is not None
 
     def _release(self) -> bool:
         """Whether somebody waited for what is free now."""
@@ -112,9 +153,15 @@ class Conductor:
 
     def _give_up(self) -> None:
         """Nothing is left to put in order: whoever still waits does so in vain, or for time to run out."""
+        self._lose()
         for waiting in [*self._waiting.values()]:
             if not waiting.timed:
                 _tell(waiting, waiting.place != NEVER)
+
+
+def _reschedule(timeout: asyncio.Timeout, when: float) -> None:
+    with suppress(RuntimeError):  # it is over
+        timeout.reschedule(when)
 
 
 def _tell(waiting: _Waiting, answer: bool) -> None:

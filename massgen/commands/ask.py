@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from massgen import __version__
+from massgen import __version__, sessions
 from massgen.commands.ask_continue import agree, introduce, meant, terminal, unusable
 from massgen.commands.ask_output import Lines, deliver, is_file, log_to_stderr, why
 from massgen.commands.options import Options, options
@@ -74,8 +74,8 @@ class _Asking:
 
     options: Options
     session: Path | None = None
-    named: bool = False
-    """Whether the user named the session."""
+    chosen: str = ""
+    """Why it is that session, if the user did not name it."""
     lines: "Lines | None" = None
     redact: Callable[[str], str] = str
     loaded: "Loaded | None" = None
@@ -89,7 +89,8 @@ class _Asking:
             check_writable(options.output)
         words = options.question
         if options.resume is not None:
-            self.session, self.named, words = meant(options)
+            found = meant(options)
+            self.session, self.chosen, words = found.session, found.why, found.words
         question, talking = "", _talks(words)
         if talking:
             options.check_talk()
@@ -109,7 +110,7 @@ class _Asking:
             if self.session is None:
                 raise
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            tell(f"massgen: interrupted; to go on: massgen --continue {self.session.name}")
+            tell(f"massgen: interrupted; to go on: massgen --continue {sessions.reference(self.session)}")
             return Exit.INTERRUPTED
 
     async def _converse(self, loaded: "Loaded | Callable[[State], Loaded]", question: str, *, talking: bool) -> int:
@@ -126,7 +127,7 @@ class _Asking:
             if talking:
                 return await self._talk(conversation)
             if not options.quiet:
-                introduce(conversation, named=self.named)
+                introduce(conversation, self.chosen)
             if conversation.state.unfinished:
                 agree(conversation)
                 result = await self._followed(conversation.finish)
@@ -140,7 +141,7 @@ class _Asking:
                 raise UsageError(
                     was,
                     where=str(conversation.folder),
-                    fix='Ask the next one: massgen --continue "question"',
+                    fix='Ask the next one: massgen --continue "question"; to read it: massgen sessions show',
                 )
             ask = partial(conversation.ask, question, context=options.context)
             return self._report(await self._followed(ask), question)
@@ -167,7 +168,8 @@ class _Asking:
         """The configuration to go on with: the session's own unless the command line names one."""
         from massgen.continuing import recorded
 
-        if self.options.config or self.options.quick or not (state.asked and state.asked.config):
+        options = self.options
+        if options.config or options.profile_name or options.quick or not (state.asked and state.asked.config):
             return self._loaded()
         return self._changed(recorded(state, str(self.session)))
 

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,18 @@ _REFERENCE = re.compile(r"\d{8}\S*|[./~]\S*|\S*[/\\]\S*")
 """What is meant as a session, whether there is one or not: an id's beginning, or a path. As a question it would cost money."""
 
 
-def meant(options: Options) -> tuple[Path, bool, tuple[str, ...]]:
-    """The session to go on with, whether it was named, and the question's words. Of a single text after `--continue`, what names a session is one,
-    and what has several words is the next question."""
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The session to go on with, `why` that one where the user named none, and the question's words."""
+
+    session: Path
+    why: str
+    words: tuple[str, ...]
+
+
+def meant(options: Options) -> Meant:
+    """What `--continue` and the words after it mean. Of a single text, what names a session is one, and what has several
+    words is the next question."""
     given, words = options.resume or "", options.question
     root = Path(options.session_dir) if options.session_dir else sessions.folder()
     if given and not words and not _names(given, root):
@@ -32,7 +42,9 @@ def meant(options: Options) -> tuple[Path, bool, tuple[str, ...]]:
             words = ()
         else:
             given, words = "", (given,)
-    return _found(given, root) if given else _latest(root), bool(given), words
+    if given:
+        return Meant(_found(given, root), "", words)
+    return Meant(*_latest(root), words)
 
 
 def _names(given: str, root: Path) -> bool:
@@ -56,7 +68,7 @@ def _found(given: str, root: Path) -> Path:
     try:
         return sessions.find(given, root)
     except UsageError as error:
-        if re.search(r"\s|[/\\]", given):
+        if re.search(r"\s|[/\\]", given) or not error.what.startswith("there is no session"):
             raise
         raise UsageError(
             error.what,
@@ -65,16 +77,23 @@ def _found(given: str, root: Path) -> Path:
         ) from None
 
 
-def _latest(root: Path) -> Path:
-    """The session that was last active of this folder, else of all."""
-    from massgen.session_index import latest
+def _latest(root: Path) -> tuple[Path, str]:
+    """The session that was last active of this folder, else of all, and why that one. Who cannot be read is told of."""
+    from massgen.session_index import consult
 
-    own = latest(root, paths.working_directory()) or latest(root, "")
-    return root / own if own else sessions.find("", root)  # which says that there is none
+    here, of_all = consult(
+        root,
+        lambda index: (index.latest(paths.working_directory()), index.latest("")),
+        lambda why: tell(f"massgen: {why}"),
+    )
+    if here:
+        return root / here, ""
+    found = root / of_all if of_all else sessions.find("", root)  # which says that there is none
+    return found, ", the latest of all: none was asked in this folder"
 
 
-def introduce(conversation: "Conversation", *, named: bool) -> None:
-    """Tell which session goes on (why, unless the user `named` it), how far it has come, and what will be different."""
+def introduce(conversation: "Conversation", why: str) -> None:
+    """Tell which session goes on and `why`, how far it has come, and what will be different."""
     from massgen.continuing import changes, last, recovered
     from massgen.session_digest import digest
     from massgen.view import duration
@@ -85,12 +104,7 @@ def introduce(conversation: "Conversation", *, named: bool) -> None:
     short, name = digest(folder.name, facts), sessions.name(folder)
     ago = duration(int(max(0, time.time() - facts[-1].at)))
     asked = f"{short.turns} question{'s' * (short.turns != 1)}"
-    here = (
-        ""
-        if named or state.asked.folder == paths.working_directory()
-        else ", the latest of all: none was asked in this folder"
-    )
-    parts = [f"session {folder.name}{f' ({line(name, 80)})' if name else ''}{here}", f"{asked}, the last {ago} ago"]
+    parts = [f"session {folder.name}{f' ({line(name, 80)})' if name else ''}{why}", f"{asked}, the last {ago} ago"]
     lines = [", ".join([*parts, *([f"{short.price} so far"] if short.price else [])]), *last(state)]
     if different := changes(state, conversation.team.roster, conversation.source):
         lines += ["it goes on differently:", *(f"  {line(each, 200)}" for each in different)]

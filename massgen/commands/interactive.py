@@ -210,7 +210,7 @@ class _Mode:
         folder = self.conversation.folder
         if folder is None or self.quiet:
             return
-        again = f"massgen --continue {shlex.quote(told.reference(folder))}"
+        again = f"massgen --continue {sessions.reference(folder)}"
         try:
             self._say(f"massgen: {told.tally(told.kept(folder))}; to go on: {again}")
         except MassgenError as error:

@@ -80,11 +80,6 @@ def status(conversation: "Conversation") -> str:
     return "\n".join([*lines, *([UNFINISHED] if conversation.state.unfinished else [])])
 
 
-def reference(folder: Path) -> str:
-    """What `--continue` finds the session by."""
-    return folder.name if folder.parent == sessions.folder() else str(folder)
-
-
 def latest(root: Path, warn: Callable[[str], None]) -> str:
     """The latest sessions, each with its question and its team."""
     from massgen.commands.sessions_row import Row
