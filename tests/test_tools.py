@@ -324,6 +324,23 @@ async def test_on_a_terminal_somebody_is_asked_while_the_view_stands_still(
     assert not shown.screen.cursor.hidden
 
 
+async def test_in_a_conversation_somebody_is_asked_too(tmp_path: Path, post: Path) -> None:
+    async with Simulator(Worker(last=["send"])) as simulator, window() as (shown, theirs):
+        ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        config = sending(tmp_path, simulator)
+        async with started("--config", config, env={"TERM": "xterm-256color"}, **ends) as run, asyncio.timeout(20):
+            os.close(theirs)
+            await shown.until(lambda: shown.text.endswith(">"))
+            os.write(shown.fd, b"Send it.\r")
+            await shown.until(lambda: "Only y or yes does:" in shown.text)
+            os.write(shown.fd, b"yes\n")
+            await shown.until(lambda: "m1 found: sent" in shown.text and shown.text.endswith(">"))
+            os.write(shown.fd, b"\x04")
+            await shown.closed.wait()
+            assert await run.wait() == Exit.ANSWER
+    assert post.read_text() == "m1"
+
+
 async def test_ctrl_c_is_an_answer_too(tmp_path: Path, post: Path) -> None:
     async with Simulator(Worker(last=["send"])) as simulator, window() as (shown, theirs):
         ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
