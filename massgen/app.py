@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from massgen import examples, paths, sessions
 from massgen.attachments import attach
@@ -14,6 +14,7 @@ from massgen.config import TimeoutSettings
 from massgen.continuing import losses, recorded
 from massgen.conversation import Conversation, Result, Sinks, check_question
 from massgen.errors import UsageError
+from massgen.limit_rules import entries
 from massgen.loading import Loaded, environment, load, parse
 from massgen.messages import Media
 from massgen.state import State
@@ -123,3 +124,17 @@ def timed(loaded: Loaded, seconds: float) -> Loaded:
     limits = TimeoutSettings(orchestrator_timeout_seconds=seconds, turn_timeout_seconds=turn)
     config = loaded.config.model_copy(update={"timeout_settings": limits})
     return replace(loaded, config=config)
+
+
+def planned(loaded: Loaded, scope: Literal["agent", "team"]) -> Loaded:
+    """`loaded` with plans, each agent's own or the team's one."""
+    settings = {"enable_agent_task_planning": True, "plan_scope": scope}
+    coordination = loaded.config.orchestrator.coordination.model_copy(update=settings)
+    orchestrator = loaded.config.orchestrator.model_copy(update={"coordination": coordination})
+    said = entries(loaded.source.get("orchestrator"))
+    source = {**said, "coordination": {**entries(said.get("coordination")), **settings}}
+    return replace(
+        loaded,
+        config=loaded.config.model_copy(update={"orchestrator": orchestrator}),
+        source={**loaded.source, "orchestrator": source},
+    )

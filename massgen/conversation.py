@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -26,6 +26,7 @@ from massgen.loading import Loaded, environment
 from massgen.log import Log, Sink, read, redactor
 from massgen.messages import Media
 from massgen.orchestrator import Orchestrator, Times
+from massgen.planning import Change
 from massgen.resuming import last_run, standing
 from massgen.state import GONE, State
 from massgen.team import Progress, Team, build, quiet
@@ -121,9 +122,16 @@ class Conversation:
         await self._stack.aclose()
 
     async def ask(
-        self, question: str, *, context: Sequence[str | Path] = (), media: Sequence[Media] = (), sinks: Sinks = ()
+        self,
+        question: str,
+        *,
+        context: Sequence[str | Path] = (),
+        media: Sequence[Media] = (),
+        sinks: Sinks = (),
+        plan: Change | None = None,
     ) -> Result:
-        """Put the next question. One before it that has come to no answer is left as it is.
+        """Put the next question. One before it that has come to no answer is left as it is. `plan` is what the team works by
+        from then on, instead of the one that it has, if it does so at all.
 
         Raises `UsageError` for what cannot be asked, and `LogError`. Cancelled, it can be finished later."""
         check_question(question)
@@ -139,7 +147,9 @@ class Conversation:
             template(self.loaded),
             window(self.loaded.config, self.state.exchanges),
         )
-        return await self._perform(asked, log, folder, sinks(folder) if callable(sinks) else sinks)
+        if plan and (before := self.state.plans.get("")):
+            plan = replace(plan, deleted=tuple(before.tasks.keys() - {task.id for task in plan.tasks}))
+        return await self._perform(asked, log, folder, sinks(folder) if callable(sinks) else sinks, plan)
 
     async def finish(self, *, sinks: Sinks = ()) -> Result:
         """Bring the question that has come to no answer to its end. Turns that were open are taken up: no model call that
@@ -173,7 +183,9 @@ class Conversation:
     def _note(self, what: str) -> None:
         self._lessons.append(self._redact(what))
 
-    async def _perform(self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink]) -> Result:
+    async def _perform(
+        self, asked: Asked | Resumed, log: Log, folder: Path, sinks: Sequence[Sink], plan: Change | None = None
+    ) -> Result:
         config = self.loaded.config
         team, limits = self.team, times(config)
         run = self._run or Orchestrator(
@@ -184,7 +196,7 @@ class Conversation:
             run.catch_up(last_run(read(log.path)))
         began = time.monotonic()
         try:
-            await run.run(asked)
+            await run.run(asked, plan)
         finally:
             self.state = run.state
         await asyncio.to_thread(log.settle)  # an answer that is told is there for good

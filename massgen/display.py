@@ -184,7 +184,7 @@ def _planned(fact: Asked | Resumed | PlanChanged, view: View) -> str:
         case Resumed():
             return _because("the run goes on", str(view.change))
         case PlanChanged(agent):  # before the question it is one of an earlier question
-            return line(f"{agent} {view.planned}", WIDEST) if view.state.asked else ""
+            return line(f"{agent} {view.planned}".strip(), WIDEST) if view.state.asked else ""
 
 
 def detail(fact: Fact, view: View) -> str:

@@ -155,7 +155,8 @@ class ToolReturned:
 @dataclass(frozen=True, slots=True)
 class PlanChanged:
     """A plan of tasks changed: `tasks` are new or not as they were, `deleted` are gone, `order` is that of all where it is
-    not the one they came in. `plan`: whose it is, empty for the team's. `turn` is None where the team took tasks back."""
+    not the one they came in. `plan`: whose it is, empty for the team's. `turn` is None where the team took tasks back, and,
+    with no `agent`, where the user gave the plan with the question."""
 
     agent: str
     turn: int | None

@@ -49,6 +49,7 @@ from massgen.events import (
 )
 from massgen.log import Log, Sink
 from massgen.messages import Chunk, Message, ToolCall
+from massgen.planning import Change
 from massgen.resuming import Memory, memories, remember, standing
 from massgen.state import Seat, State, apply, saw_all
 from massgen.toolbox import Returned
@@ -106,8 +107,9 @@ class Orchestrator:
         self.state = standing(self.log.facts)
         self._memories = memories(self.state, self.log.facts)
 
-    async def run(self, asked: Asked | Resumed) -> State:
-        """Put the question, or finish the last one, and return the state the run stopped in.
+    async def run(self, asked: Asked | Resumed, plan: Change | None = None) -> State:
+        """Put the question, or finish the last one, and return the state the run stopped in. `plan` is given to the team
+        with the question.
 
         Raises `LogError` when there is none to finish or the log cannot be written; when cancelled, the log says that it was
         interrupted, and the run can be resumed."""
@@ -116,7 +118,8 @@ class Orchestrator:
             raise LogError("the log holds no question to go on with", where=str(self.log.path), fix="Ask it anew.")
         if isinstance(asked, Asked):
             self.record(*interrupted(self.state, "interrupted", "the process ended"))
-        self.record(asked)
+        given = [PlanChanged("", None, "", plan.tasks, plan.deleted, plan.order)] if plan else []
+        self.record(asked, *given)
         try:
             await self._until_stopped()
         except asyncio.CancelledError:

@@ -3,7 +3,7 @@
 from massgen.coordination import Rules, plan_of
 from massgen.events import PlanChanged, Purpose
 from massgen.planning import MOST_TASKS, Change, Plan, PlanError, changed, planned
-from massgen.state import State
+from massgen.state import Seat, State
 
 _WITHOUT: tuple[Purpose, ...] = ("evaluate", "summarise")
 """Purposes of turns in which no plan is open to the agent."""
@@ -18,6 +18,13 @@ def against(state: State, rules: Rules, fact: PlanChanged) -> str:
         return f"{fact.agent} cannot change this plan in a turn with the purpose {purpose}"
     after = changed(plan, Change(fact.tasks, fact.deleted, fact.order))
     return _taken(plan, fact) or _no_plan(plan, after)
+
+
+def given(state: State, rules: Rules, fact: PlanChanged) -> str:
+    """What speaks against `fact`, by which the user gave the team a plan: that comes with the question."""
+    if rules.planning != "team" or fact.plan or any(seat != Seat(seat.agent) for seat in state.seats.values()):
+        return "a plan is given with the question, to a team that works by one"
+    return _no_plan(Plan(), changed(Plan(), Change(fact.tasks)))
 
 
 def _taken(plan: Plan, fact: PlanChanged) -> str:

@@ -110,14 +110,15 @@ def data(name: str, plan: Plan) -> dict[str, Any]:
 
 
 def news(before: Plan, fact: PlanChanged) -> str:
-    """What `fact` did to the plan, as a phrase after the name of its agent."""
+    """What `fact` did to the plan, as a phrase after the name of its agent (of none, where the user gave it)."""
     after = changed(before, Change(fact.tasks, fact.deleted, fact.order)).tasks
     added = [task for task in fact.tasks if task.id not in before.tasks]
     moved = [task for task in fact.tasks if task.id in before.tasks and before.tasks[task.id].status != task.status]
-    if fact.turn is None:
+    if fact.turn is None and fact.agent:
         return f"gave back {_names(task.id for task in fact.tasks)}"
     if after and not after.keys() & before.tasks.keys():
-        return f"planned {len(after)} task{'s' * (len(after) != 1)}"
+        count = f"{len(after)} task{'s' * (len(after) != 1)}"
+        return f"planned {count}" if fact.agent else f"a plan of {count} was given"
     if added:
         return f"added {_named(added)}"
     if fact.deleted:

@@ -39,7 +39,7 @@ from massgen.events import (
     VotingOpened,
     Waited,
 )
-from massgen.plan_checks import against
+from massgen.plan_checks import against, given
 from massgen.state import Seat, State, apply, saw_all
 from massgen.streams import line
 
@@ -120,6 +120,8 @@ class _Rerun:
                 return "" if agent in self.state.seats else f"there is no agent {agent} in the team"
             case TurnBegan() | VotingOpened() | Chosen() | Stopped():
                 return self._decided(fact)
+            case PlanChanged(agent="", turn=None):
+                return given(self.state, self.rules, fact)
             case TurnFailed(_, _, "cancelled" | "interrupted") | Presented(turn=None) | PlanChanged(turn=None):
                 return self._decided(fact)
             case TurnFailed() | Presented() | Informed() | Said() | Spent() | Retried() | Reprompted():

@@ -1,5 +1,6 @@
 """`massgen plan`: a team agrees on a plan; as a file it is read back, changed or not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,44 @@ async def test_models_without_tools_make_no_plan(tmp_path: Path) -> None:
     ran = await massgen("plan", "A sorted list")
     assert ran.code == Exit.USAGE
     assert "agents of the types local and replay make no plans" in ran.err
+
+
+# --- carrying it out -----------------------------------------------------------------------------------------------
+
+
+def doer(asked: Call) -> Reply:
+    """Takes what is ready until nothing is left, then answers, votes and presents as a team does."""
+    results = [json.loads(message["content"]) for message in asked.messages if message["role"] == "tool"]
+    if "update_task_status" not in asked.tools or "vote" in asked.tools or "new_answer" not in asked.tools:
+        return Team(answer="Done.", final="All is done.")(asked)
+    last = results[-1] if results else {}
+    if "ready" in last or not results:
+        ready = [task["id"] for task in last.get("ready", [])]
+        if ready:
+            return call("update_task_status", task_id=ready[0], status="in_progress")
+        return call("get_ready_tasks") if not results else Team(answer="Done.")(asked)
+    if last.get("task", {}).get("status") == "in_progress":
+        return call("update_task_status", task_id=last["task"]["id"], status="completed")
+    return call("get_ready_tasks")
+
+
+async def test_a_team_carries_out_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(plan_files.written(PLAN), "utf-8")
+    async with Simulator(doer) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        ran = await massgen("--config", config, "--plan", "plan.yaml", "-v", "go", cwd=tmp_path)
+    assert (ran.code, ran.out) == (Exit.ANSWER, "All is done.\n")
+    assert "a plan of 3 tasks was given\n" in ran.err
+    shown = await massgen("plan", "show")
+    assert "3 of 3 tasks completed" in shown.out
+    assert (await massgen("verify")).code == 0
+
+
+async def test_a_plan_that_is_none_is_told_before_anything_is_spent(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("tasks: []")
+    async with Simulator(doer) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        ran = await massgen("--config", config, "--plan", "plan.yaml", "go", cwd=tmp_path)
+        assert simulator.calls == []
+    assert ran.code == Exit.USAGE
+    assert "plan.yaml: that is no plan: " in ran.err

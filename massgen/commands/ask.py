@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from massgen.loading import Loaded
     from massgen.log import Sink
     from massgen.messages import ToolCall
+    from massgen.planning import Change
     from massgen.state import State
 
 MAX_STDIN = 4_000_000
@@ -79,6 +80,7 @@ class _Asking:
     lines: "Lines | None" = None
     redact: Callable[[str], str] = str
     loaded: "Loaded | None" = None
+    plan: "Change | None" = None
     view: "Display | None" = None
     """What shows the run, since it began."""
 
@@ -87,7 +89,7 @@ class _Asking:
         options.check()
         if is_file(options.output):
             check_writable(options.output)
-        words = options.question
+        words, self.plan = options.question, _plan(options.plan)
         if options.resume is not None:
             found = meant(options)
             self.session, self.chosen, words = found.session, found.why, found.words
@@ -143,7 +145,7 @@ class _Asking:
                     where=str(conversation.folder),
                     fix='Ask the next one: massgen --continue "question"; to read it: massgen sessions show',
                 )
-            ask = partial(conversation.ask, question, context=options.context)
+            ask = partial(conversation.ask, question, context=options.context, plan=self.plan)
             return self._report(await self._followed(ask), question)
 
     async def _talk(self, conversation: "Conversation") -> int:
@@ -191,12 +193,13 @@ class _Asking:
     def _changed(self, loaded: "Loaded") -> "Loaded":
         """`loaded` with what the command line says of it."""
         from massgen.allowances import switched
-        from massgen.app import timed
+        from massgen.app import planned, timed
         from massgen.backends.providers import PROVIDERS
         from massgen.loading import environment
         from massgen.log import redactor
 
         options, env = self.options, environment()
+        loaded = planned(loaded, "team") if self.plan else loaded
         self.loaded = loaded
         keys = (env.get(name) or "" for provider in PROVIDERS.values() for name in provider.key_variables)
         self.redact = redactor([*loaded.secrets, *keys])
@@ -252,6 +255,16 @@ _EMBEDDED = (
 
 def _interrupt(number: int, frame: object) -> None:
     signal.raise_signal(signal.SIGINT)
+
+
+def _plan(file: str) -> "Change | None":
+    if not file:
+        return None
+    import time
+
+    from massgen.plan_files import read
+
+    return read(Path(file), round(time.time(), 3))
 
 
 def _talks(words: tuple[str, ...]) -> bool:

@@ -26,6 +26,7 @@ class Options:
     resume: str | None
     """The session to go on with; empty: the latest; None: a new one."""
     session_dir: str
+    plan: str
     context: tuple[str, ...]
     output: str
     form: Literal["text", "markdown", "json"] | None
@@ -57,7 +58,12 @@ class Options:
 
     def check_talk(self) -> None:
         """Raises `UsageError` for options that are of no use where a conversation is held on a terminal."""
-        given = {"--json": self.as_json, "--format": self.form is not None, "--output": bool(self.output)}
+        given = {
+            "--json": self.as_json,
+            "--format": self.form is not None,
+            "--output": bool(self.output),
+            "--plan": bool(self.plan),
+        }
         for name in (name for name, said in given.items() if said):
             raise UsageError(f"{name} needs a question", fix='Ask it on the command line: massgen "question"')
 
@@ -118,6 +124,7 @@ _OPTIONS = (
     click.option("--system-message", callback=_given, metavar="TEXT", help="Its own instructions."),
     click.option("--continue", "resume", is_flag=False, flag_value=LATEST, callback=_given_or_absent, metavar="[SESSION]", help="Go on with this session, or with the latest of this folder: an id, its beginning, a name or a path."),
     click.option("--session-dir", callback=_given, metavar="FOLDER", help="Where sessions are kept (default: in the data folder)."),
+    click.option("--plan", callback=_given, metavar="FILE", help="Have the team carry out this plan, which massgen plan wrote."),
     click.option("--context", multiple=True, callback=_given, metavar="FILE", help="A text or an image that goes with the question; - is stdin. Repeatable."),
     click.option("-o", "--output", callback=_given, metavar="FILE", help="Write to this file instead of to stdout."),
     click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), help="The answer alone (text), with question and origin, or the result as JSON."),

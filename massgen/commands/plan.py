@@ -67,8 +67,7 @@ def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) ->
 
 def _thinking(config: str, profile: str) -> "Loaded":
     """The configuration, with a plan for each agent, and without any tool that could begin the work."""
-    from massgen.app import resolve
-    from massgen.limit_rules import entries
+    from massgen.app import planned, resolve
 
     loaded = resolve(config or None, profile)
     if any(agent.backend.type in ("local", "replay") for agent in loaded.config.agents):
@@ -81,13 +80,7 @@ def _thinking(config: str, profile: str) -> "Loaded":
         agent.model_copy(update={**bare, "backend": agent.backend.model_copy(update={"mcp_servers": {}})})
         for agent in loaded.config.agents
     ]
-    planning = {"enable_agent_task_planning": True, "plan_scope": "agent"}
-    coordination = loaded.config.orchestrator.coordination.model_copy(update=planning)
-    orchestrator = loaded.config.orchestrator.model_copy(update={"coordination": coordination})
-    changed = loaded.config.model_copy(update={**bare, "agents": agents, "orchestrator": orchestrator})
-    said = entries(loaded.source.get("orchestrator"))
-    source = {**said, "coordination": {**entries(said.get("coordination")), **planning}}
-    return replace(loaded, config=changed, source={**loaded.source, "orchestrator": source})
+    return planned(replace(loaded, config=loaded.config.model_copy(update={**bare, "agents": agents})), "agent")
 
 
 async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, Path | None, str]":
