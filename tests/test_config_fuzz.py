@@ -62,7 +62,7 @@ def _section(properties: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def _plain(part: dict[str, Any]) -> st.SearchStrategy[Any]:
     low = part.get("minimum", part.get("exclusiveMinimum", 0) + 0.5 if "exclusiveMinimum" in part else 0)
-    top = part.get("maximum", 50)
+    top = part.get("maximum", max(50, 2 * low))
     match part["type"]:
         case "integer":
             return st.integers(int(low + 0.5), top)
