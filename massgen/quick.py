@@ -8,7 +8,7 @@ from massgen.config import BackendType
 from massgen.errors import UsageError
 from massgen.models import catalogue
 
-TYPES: tuple[str, ...] = get_args(BackendType)
+TYPES: tuple[str, ...] = tuple(kind for kind in get_args(BackendType) if kind != "replay")
 
 _FAMILIES = (
     (re.compile(r"gpt-(?!oss)|chatgpt-|o\d+(-|$)"), "openai"),  # gpt-oss: weights that many serve, and not OpenAI

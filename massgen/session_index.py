@@ -128,7 +128,7 @@ class Index:
             if not passing:
                 row = (session, *stamp, json.dumps(asdict(short)), problem)
                 self.db.execute("INSERT INTO session VALUES (?, ?, ?, ?, ?)", row)
-            for folder in ("", *short.folders):
+            for folder in () if problem else ("", *short.folders):
                 self.db.execute("INSERT INTO place VALUES (?, ?, ?)", (_clean(folder), short.last, session))
             for each in said:
                 self._add(session, Text(each.kind, _clean(each.agent), _clean(each.body)))

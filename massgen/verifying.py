@@ -120,8 +120,6 @@ class _Rerun:
                 return "" if agent in self.state.seats else f"there is no agent {agent} in the team"
             case TurnBegan() | VotingOpened() | Chosen() | Stopped():
                 return self._decided(fact)
-            case PlanChanged(agent="", turn=None):
-                return given(self.state, self.rules, fact)
             case TurnFailed(_, _, "cancelled" | "interrupted") | Presented(turn=None) | PlanChanged(turn=None):
                 return self._decided(fact)
             case TurnFailed() | Presented() | Informed() | Said() | Spent() | Retried() | Reprompted():
@@ -152,6 +150,8 @@ class _Rerun:
     # --- what the orchestrator does ---
 
     def _decided(self, fact: Fact) -> str:
+        if isinstance(fact, PlanChanged) and not fact.agent:
+            return given(self.state, self.rules, fact)
         ways = [rest for step, rest in self._ways() if self._is(step, fact)]
         if not ways:
             return self.next

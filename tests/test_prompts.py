@@ -8,7 +8,8 @@ from massgen.agents import Task, Turn, briefing
 from massgen.events import Purpose
 from massgen.messages import Media
 
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+PURPOSES: tuple[Purpose, ...] = tuple(each for each in get_args(Purpose) if each != "summarise")
+"""Those of turns about the question; the other is tested with the agents."""
 ANSWERS = {"agent2": "Paris.", "agent1": "It is\n\nLyon <b>"}
 
 

@@ -78,14 +78,15 @@ def _found(given: str, root: Path) -> Path:
 
 
 def _latest(root: Path) -> tuple[Path, str]:
-    """The session that was last active of this folder, else of all, and why that one. Who cannot be read is told of."""
+    """The session that was last active of this folder, else of all, and why that one. What cannot be read, and may be later, is told."""
     from massgen.session_index import consult
 
+    problems: list[str] = []
     here, of_all = consult(
-        root,
-        lambda index: (index.latest(paths.working_directory()), index.latest("")),
-        lambda why: tell(f"massgen: {why}"),
+        root, lambda index: (index.latest(paths.working_directory()), index.latest("")), problems.append
     )
+    for problem in problems if of_all else ():
+        tell(f"massgen: {problem}")
     if here:
         return root / here, ""
     found = root / of_all if of_all else sessions.find("", root)  # which says that there is none
