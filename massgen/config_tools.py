@@ -40,7 +40,7 @@ class McpServer(Section):
     args: Annotated[list[str], Field(max_length=MAX_NAMED)] = Field(default_factory=list[str])
     """Its arguments, one each."""
     env: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
-    """Its variables, beside the few that every program gets (PATH, HOME, USER, SHELL, TERM, LOGNAME). No key of yours reaches it but those named here: `{API_TOKEN: "${API_TOKEN}"}`."""
+    """Its variables, beside the few that every program gets (PATH, HOME, USER, SHELL, TERM, LOGNAME). No key of yours reaches it but those named here: `{MY_API_KEY: "${MY_API_KEY}"}`."""
     cwd: str = ""
     """The folder it works in, from this file's folder. Empty: the one massgen was started in."""
     url: str = ""

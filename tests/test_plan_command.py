@@ -1,6 +1,7 @@
 """`massgen plan`: a team agrees on a plan; as a file it is read back, changed or not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from massgen.errors import Exit, UsageError
 from massgen.planning import Plan, PlannedTask, changed
 from tests.command import massgen, write_config
 from tests.providers import Simulator, Team, call
-from tests.providers.policy import Call, Reply
+from tests.providers.policy import Call, Policy, Reply
 
 PLAN = Plan(
     {
@@ -98,25 +99,29 @@ async def test_models_without_tools_make_no_plan(tmp_path: Path) -> None:
 # --- carrying it out -----------------------------------------------------------------------------------------------
 
 
-def doer(asked: Call) -> Reply:
-    """Takes what is ready until nothing is left, then answers, votes and presents as a team does."""
-    results = [json.loads(message["content"]) for message in asked.messages if message["role"] == "tool"]
-    if "update_task_status" not in asked.tools or "vote" in asked.tools or "new_answer" not in asked.tools:
-        return Team(answer="Done.", final="All is done.")(asked)
-    last = results[-1] if results else {}
-    if "ready" in last or not results:
-        ready = [task["id"] for task in last.get("ready", [])]
-        if ready:
-            return call("update_task_status", task_id=ready[0], status="in_progress")
-        return call("get_ready_tasks") if not results else Team(answer="Done.")(asked)
-    if last.get("task", {}).get("status") == "in_progress":
-        return call("update_task_status", task_id=last["task"]["id"], status="completed")
-    return call("get_ready_tasks")
+def doer() -> Policy:
+    """A team that takes what is ready until nothing is left, then answers, votes and presents."""
+    team = Team(answer="Done.", final="All is done.")
+
+    def policy(asked: Call) -> Reply:
+        acts = {name: schema for name, schema in asked.tools.items() if name in ("new_answer", "vote")}
+        told = [str(message["content"]) for message in asked.messages if message["role"] == "tool"]
+        last = json.loads(told[-1]) if told else {}
+        doing = last.get("task", {}).get("status") == "in_progress"
+        if acts.keys() != {"new_answer"} or last.get("ready") == []:
+            return team(replace(asked, tools=acts))
+        if ready := last.get("ready"):
+            return call("update_task_status", task_id=ready[0]["id"], status="in_progress")
+        if doing:
+            return call("update_task_status", task_id=last["task"]["id"], status="completed")
+        return call("get_ready_tasks")
+
+    return policy
 
 
 async def test_a_team_carries_out_a_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(plan_files.written(PLAN), "utf-8")
-    async with Simulator(doer) as simulator:
+    async with Simulator(doer()) as simulator:
         config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
         ran = await massgen("--config", config, "--plan", "plan.yaml", "-v", "go", cwd=tmp_path)
     assert (ran.code, ran.out) == (Exit.ANSWER, "All is done.\n")
@@ -128,7 +133,7 @@ async def test_a_team_carries_out_a_plan(tmp_path: Path) -> None:
 
 async def test_a_plan_that_is_none_is_told_before_anything_is_spent(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("tasks: []")
-    async with Simulator(doer) as simulator:
+    async with Simulator(doer()) as simulator:
         config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
         ran = await massgen("--config", config, "--plan", "plan.yaml", "go", cwd=tmp_path)
         assert simulator.calls == []

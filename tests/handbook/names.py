@@ -29,6 +29,7 @@ VARIABLES = {
 }
 """What a user can set, beside the providers' keys and addresses."""
 INTERNAL = {
+    "PATH",  # the system's: where programs are
     "_MASSGEN_COMPLETE",
     "LITELLM_LOCAL_MODEL_COST_MAP",
     "LITELLM_MODE",
