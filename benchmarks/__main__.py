@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import limits, planning, public_configs, quota_stores, sessions, validate
+from benchmarks import limits, planning, public_configs, quota_stores, sessions, tools, validate
 from benchmarks.footprint import footprint
 from benchmarks.live_view import live_view
 from benchmarks.local_model import local_model
@@ -27,7 +27,7 @@ from benchmarks.scenarios import Results, Row, probes, rows, slowness
 def main() -> int:
     options = _options()
     peers = [*PEERS, *([PUBLIC] if options.public else [])]
-    parts_of = (validate, limits, quota_stores, sessions, planning)
+    parts_of = (validate, limits, quota_stores, sessions, planning, tools)
     told = [*rows(public=options.public), *(row for part in parts_of for row in part.rows())]
     wanted = [row for row in told if options.only in row.what]
     needed = {RAW.name, *(figure.probe for row in wanted for figure in (row.figure, row.over, row.beside) if figure)}

@@ -43,6 +43,8 @@ class McpServer(Section):
     """Its variables, beside the few that every program gets (PATH, HOME, USER, SHELL, TERM, LOGNAME). No key of yours reaches it but those named here: `{MY_API_KEY: "${MY_API_KEY}"}`."""
     cwd: str = ""
     """The folder it works in, from this file's folder. Empty: the one massgen was started in."""
+    workspace: bool = False
+    """Each agent gets a server of its own, which works in the agent's own folder, `workspaces/AGENT` in the session's; `{workspace}` in `args` stands for that. What it writes, it may write before the vote, too."""
     url: str = ""
     """Where it listens, e.g. `http://localhost:8000/mcp`."""
     headers: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
@@ -174,6 +176,7 @@ def _gaps(server: Any) -> Iterator[tuple[Path, str]]:
         return
     given = cast("Mapping[str, Any]", server)
     kind, url = given.get("type"), given.get("url")
+    yield from _out_of_place(given)
     if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
         yield ("url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/mcp"
     if given.keys() - McpServer.model_fields.keys():
@@ -189,3 +192,8 @@ def _gaps(server: Any) -> Iterator[tuple[Path, str]]:
             yield ("type",), "missing; with `command` and `url` it is either stdio or streamable-http"
         case _:
             pass
+
+
+def _out_of_place(given: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    if given.get("workspace") and (other := next((key for key in ("cwd", "url") if given.get(key)), "")):
+        yield ("workspace",), f"a server with a workspace is a program that massgen starts there; leave out `{other}`"

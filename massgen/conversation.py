@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -99,6 +100,8 @@ class Conversation:
         self._stack, self._lessons = AsyncExitStack(), list[str]()
         self._redact: Callable[[str], str] = str
         """Knows no secret before the team is built, when nothing is recorded yet."""
+        self._place = session
+        """The session's folder as soon as there is one: agents may need it before the first question."""
         self._log: Log | None = None
         self._run: Orchestrator | None = None
 
@@ -110,7 +113,9 @@ class Conversation:
             pool, env = await stack.enter_async_context(HttpPool()), environment()
             config = self.loaded.config
             limit = await stack.enter_async_context(keeping(self.loaded, env, self._lessons.append))
-            tools = await stack.enter_async_context(equipped(config, self._approve, self._note, self._redacted))
+            tools = await stack.enter_async_context(
+                equipped(config, self._approve, self._note, self._workspace, self._redacted)
+            )
             self.team = await stack.enter_async_context(build(config, env, pool, self._progress, limit, tools))
             self._redact = redactor([*self.loaded.secrets, *self.team.secrets])
             self._stack = stack.pop_all()
@@ -120,6 +125,8 @@ class Conversation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        if self._place and not self.folder:  # nothing was asked
+            shutil.rmtree(self._place, ignore_errors=True)
 
     async def ask(
         self,
@@ -136,7 +143,7 @@ class Conversation:
         Raises `UsageError` for what cannot be asked, and `LogError`. Cancelled, it can be finished later."""
         check_question(question)
         text, images = attach(question, context)
-        folder = self.folder or sessions.create(self._root)
+        folder = self._place = self._place or sessions.create(self._root)
         log = self._log or self._open(self._stack, folder)
         asked = Asked(
             text,
@@ -176,6 +183,13 @@ class Conversation:
         self._log = stack.enter_context(Log(folder / sessions.LOG_NAME, redact=self._redacted))
         self.folder, self.state = folder, standing(self._log.facts)
         return self._log
+
+    def _workspace(self, agent: str) -> Path:
+        """The agent's own folder, in the session's."""
+        self._place = self._place or sessions.create(self._root)
+        folder = self._place / "workspaces" / (agent if agent.strip(".") else f"agent{agent}")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
 
     def _redacted(self, text: str) -> str:
         return self._redact(text)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from massgen import planning_tools, prompts
 from massgen.agents.tools import Approve, Tools
 from massgen.approval import by_rule
 from massgen.config import AgentConfig, Config
+from massgen.config_tools import McpServer
 from massgen.errors import ConfigError
 from massgen.streams import line
 from massgen.toolbox import Offered, Returned, Toolbox
@@ -30,11 +32,15 @@ _RESERVED = frozenset(
 
 @asynccontextmanager
 async def equipped(
-    config: Config, ask: Approve, noted: Callable[[str], None], redact: Callable[[str], str] = str
+    config: Config,
+    ask: Approve,
+    noted: Callable[[str], None],
+    workspace: Callable[[str], Path],
+    redact: Callable[[str], str] = str,
 ) -> AsyncGenerator[Mapping[str, Tools]]:
     """The tools of each agent of `config` that has some, by its id. Their servers are started at their first use; leaving
-    ends them. `ask` is whom an agent asks where the configuration says so; `noted` is told what users should know; `redact`
-    takes secrets out of what tools return: models are shown what is recorded.
+    ends them. `ask` is whom an agent asks where the configuration says so; `noted` is told what users should know; `workspace`
+    finds an agent's own folder; `redact` takes secrets out of what tools return: models are shown what is recorded.
 
     Raises `ConfigError` for functions that cannot be loaded. Nothing of MCP is imported before a server is used."""
     named = config.named_agents
@@ -49,7 +55,9 @@ async def equipped(
     functions = _functions(config, users)
     approve = by_rule(config.tool_approval, ask)
     async with Servers(lambda note: noted(line(note, MAX_NOTE))) as servers:
-        boxes = {name: _toolbox(config, agent, servers, functions) for name, agent in users.items()}
+        boxes = {
+            name: _toolbox(config, agent, servers, functions, partial(workspace, name)) for name, agent in users.items()
+        }
         allowed = {name: agent.backend.allowed_tools for name, agent in users.items()}
         yield {name: Tools(_Guarded(box, allowed[name], redact), approve) for name, box in boxes.items()}
 
@@ -62,18 +70,33 @@ def _missing(config: Config, agent: AgentConfig) -> bool:
     return _has(config, agent) or config.orchestrator.coordination.enable_agent_task_planning
 
 
-def _toolbox(config: Config, agent: AgentConfig, servers: "Servers", functions: Mapping[str, "Function"]) -> Toolbox:
+def _toolbox(
+    config: Config,
+    agent: AgentConfig,
+    servers: "Servers",
+    functions: Mapping[str, "Function"],
+    workspace: Callable[[], Path],
+) -> Toolbox:
     from massgen.toolbox.agent import agent_toolbox
 
     return agent_toolbox(
         servers,
-        config.servers(agent),
+        {name: _at_work(each, workspace) for name, each in config.servers(agent).items()},
         [functions[source] for source in config.functions(agent)],
         allowed=agent.allowed_tools,
         excluded=[*agent.exclude_tools, *agent.backend.exclude_tools],
         access=config.tool_access,
         reserved=_RESERVED,
     )
+
+
+def _at_work(settings: McpServer, workspace: Callable[[], Path]) -> McpServer:
+    """In the agent's own folder, if it is to work there."""
+    if not settings.workspace:
+        return settings
+    folder = str(workspace())
+    args = [each.replace("{workspace}", folder) for each in settings.args]
+    return settings.model_copy(update={"cwd": folder, "args": args})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from massgen.loading import load
 from massgen.log import read
 from massgen.messages import ToolCall
 from tests.command import Ran, ended, massgen, started, write_config
-from tests.providers import Call, Reply, Simulator, call, hang, say
+from tests.providers import Call, Reply, Simulator, Team, call, hang, say
 from tests.test_terminal import window
 
 pytestmark = pytest.mark.timeout(40)
 LOOK, NOTE, SEND = "mcp__desk__look", "mcp__desk__note", "mcp__desk__send"
+ACTS = ("new_answer", "vote")
 QUESTION = "What is to be done?"
 
 
@@ -185,7 +186,7 @@ async def test_each_agent_has_the_tools_that_its_configuration_leaves_it(tmp_pat
         file = tmp_path / "team.yaml"
         file.write_text(str({"agents": agents, "mcp_servers": {"desk": desk.server()}, "tools": ["words:count"]}))
         ran = await ask(str(file), "--quiet")
-    assert ran.code == Exit.ANSWER, ran.err
+    assert ran.code == Exit.ANSWER
     first = {each.model: each.tools.keys() - {"new_answer"} for each in team.calls if "vote" not in each.tools and "new_answer" in each.tools}  # fmt: skip
     assert first == {
         "a": {"count", LOOK},
@@ -435,7 +436,7 @@ async def test_a_write_that_was_cut_off_is_told_and_not_done_again(
         assert len(simulator.calls) == 1
         ran = await massgen("--continue")
         assert len(simulator.calls) == 2, "what was said is not asked for again"
-    assert ran.code == Exit.ANSWER, ran.err
+    assert ran.code == Exit.ANSWER
     assert "m1 found: This was interrupted: it may have been done, or not. It was not done again." in ran.out
     assert desk.journal == ["note m1"]
     assert [each.is_error for each in facts(tmp_path, ToolReturned)] == [True]
@@ -476,3 +477,32 @@ async def test_a_result_that_was_recorded_is_not_fetched_again(
     assert len(facts(tmp_path, ToolCalled)) == len(facts(tmp_path, ToolReturned)) == 2
     assert len(facts(tmp_path, Said)) == 3
     assert len(facts(tmp_path, Presented)) == 1
+
+
+async def test_a_server_with_a_workspace_is_each_agents_own_and_may_write_before_the_vote(
+    tmp_path: Path, desk: Desk
+) -> None:
+    team = Team(final="Done.")
+
+    def policy(asked: Call) -> Reply:
+        if "vote" not in asked.tools and NOTE in asked.tools and not results(asked):
+            return call(NOTE, text=asked.model)
+        return team(replace(asked, tools={name: each for name, each in asked.tools.items() if name in ACTS}))
+
+    async with Simulator(policy) as simulator:
+        server = {"workspace": True, "env": {"DESK": "."}}
+        ran = await ask(write(tmp_path, simulator, desk, agents=2, server=server))
+    assert ran.code == Exit.ANSWER
+    (session,) = (tmp_path / "home/data/sessions").iterdir()
+    for agent in ("m1", "m2"):
+        assert f"note {agent}" in (session / "workspaces" / agent / "journal").read_text().splitlines()
+    began = [each.fact for each in read(session / sessions.LOG_NAME) if isinstance(each.fact, ToolCalled | Voted)]
+    assert [type(each) for each in began[:2]] == [ToolCalled, ToolCalled], "before the vote"
+
+
+async def test_without_a_question_no_workspace_is_left(tmp_path: Path, desk: Desk) -> None:
+    async with Simulator(lambda asked: say("?")) as simulator:
+        config = write(tmp_path, simulator, desk, server={"workspace": True})
+        async with Conversation(load(Path(config))):
+            assert [*(tmp_path / "home/data/sessions").iterdir()]
+    assert not [*(tmp_path / "home/data/sessions").iterdir()]

@@ -185,11 +185,11 @@ async def test_nobody_who_cannot_use_them_is_given_tools_and_that_is_noted() -> 
     notes: list[str] = []
     local = {"id": "small", "backend": {"type": "local"}}
     config = parse({"agents": [local, {"id": "big", "backend": BACKEND}], "tools": ["textwrap:dedent"]}, {}).config
-    async with equipped(config, anything, notes.append) as tools:
+    async with equipped(config, anything, notes.append, Path) as tools:
         assert [*tools] == ["big"]
     assert notes == ["no tools and plans for small: embedded models use none"]
     plans = {"orchestrator": {"coordination": {"enable_agent_task_planning": True}}}
-    async with equipped(parse({"agents": [local], **plans}, {}).config, anything, notes.append) as tools:
+    async with equipped(parse({"agents": [local], **plans}, {}).config, anything, notes.append, Path) as tools:
         assert tools == {}
     assert len(notes) == 2
 
@@ -197,7 +197,7 @@ async def test_nobody_who_cannot_use_them_is_given_tools_and_that_is_noted() -> 
 async def test_functions_that_cannot_be_loaded_are_all_told() -> None:
     config = team({"tools": ["json:nothing"]}, tools=["no_such_module:x", "json:dumps"]).config
     with pytest.raises(ConfigError) as caught:
-        async with equipped(config, anything, unused):
+        async with equipped(config, anything, unused, Path):
             pass
     assert [*caught.value.problems] == [
         "tools: 'no_such_module:x': it cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'",

@@ -128,7 +128,7 @@ class _AgentToolbox:
             or classed(tool.annotations, settings.unannotated)
         )
         description = (tool.description or tool.title or "")[:MAX_DESCRIPTION]
-        return Offered(Tool(name, description, tool.input_schema), does)
+        return Offered(Tool(name, description, tool.input_schema), does, settings.workspace and does == "write")
 
     def _misspelt(self, server: Server, settings: McpServer, tools: Sequence[Any]) -> None:
         names = [name for tool in tools for name in (tool.name, of_server(server.name, tool.name))]
