@@ -234,7 +234,18 @@ async def test_three_agents_share_the_model_and_come_to_a_verdict(model: Path) -
 
     def turn(agent: str, purpose: Purpose, answers: dict[str, str]) -> Turn:
         task = Task("What is the capital of France?")
-        return Turn(7, agent, purpose, task, answers, True, facts.append, lambda _: None, lambda: None, lambda _: None)
+        return Turn(
+            7,
+            agent,
+            purpose,
+            task,
+            answers,
+            True,
+            lambda *said: facts.extend(said),
+            lambda _: None,
+            lambda: None,
+            lambda _: None,
+        )
 
     async with serving(model, slots=3) as server, HttpPool() as pool:
         agents = [
