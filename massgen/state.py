@@ -271,9 +271,9 @@ def _counted(state: State, fact: Spent | PlanChanged) -> State:
     match fact:
         case Spent():
             return replace(state, spent=_plus(state.spent, fact))
-        case PlanChanged(_, _, name, tasks, deleted, order):
-            plan = changed(state.plans.get(name, Plan()), Change(tasks, deleted, order))
-            return replace(state, plans={**state.plans, name: plan})
+        case _:
+            plan = changed(state.plans.get(fact.plan, Plan()), Change(fact.tasks, fact.deleted, fact.order))
+            return replace(state, plans={**state.plans, fact.plan: plan})
 
 
 def _plus(total: Spending, spent: Spent) -> Spending:

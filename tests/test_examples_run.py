@@ -89,7 +89,7 @@ class Together:
         return replace(self._reply(asked), hosted=SEARCH if asked.hosted else (), gate=self._all)
 
     def _reply(self, asked: Call) -> Reply:
-        if not {"new_answer", "vote", "submit"} & asked.tools.keys():
+        if not (asked.schema or {"new_answer", "vote", "submit"} & asked.tools.keys()):
             return say("Paris.")
         first = "vote" not in asked.tools and asked.agent not in self._team.answered
         return self._use if self._use and first and not _used(asked) else self._team(asked)
