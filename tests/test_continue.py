@@ -337,8 +337,20 @@ async def test_a_session_without_a_configuration_asks_for_one(tmp_path: Path) ->
         recorded(State(), "here")
 
 
+async def test_the_answer_that_is_finished_first_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    def policy(call: Call) -> Reply:
+        return hang() if len(simulator.calls) == 1 else say("Paris.\x1b]0;owned\x07")
+
+    async with Simulator(policy) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=1))
+        await killed(config, simulator, 1)
+        ran = await massgen("--continue", "And of Italy?")
+    assert "the question before is answered now:\nParis." in ran.err
+    assert "\x1b" not in ran.err
+
+
 async def test_an_answer_of_an_earlier_model_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    async with Simulator(lambda call: say("Paris.\x1b[2J")) as simulator:
+    async with Simulator(lambda call: say("Paris.\x1b]0;owned\x07")) as simulator:
         config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=1))
         ran = await asked_and_changed(config)
     assert ran.code == Exit.ANSWER

@@ -260,6 +260,14 @@ async def test_what_was_said_before_goes_with_the_question(stage: Stage) -> None
     assert told == ["Where is Paris?", "In France.", "And Bonn?", UNANSWERED, QUESTION]
 
 
+async def test_what_was_summarised_is_told_too(stage: Stage) -> None:
+    backend = ScriptedBackend([says("Rome")])
+    await stage.play(SmallAgent("a", backend, system_message="Be polite."), "answer", summary="Bonn came up.")
+    [[instructions, question]] = prompts(backend)
+    assert instructions.endswith("\n\nBe polite.\n\n<earlier_conversation>\nBonn came up.\n</earlier_conversation>")
+    assert question == QUESTION
+
+
 async def test_of_a_long_conversation_the_last_exchanges_go_with_the_question(stage: Stage) -> None:
     backend = ScriptedBackend([says("Rome")])
     long = Exchange(2, "x" * PROMPT_BYTES, answer="y")

@@ -64,8 +64,9 @@ class SmallAgent:
 
     async def _say(self, turn: Turn, content: str) -> str:
         """The model's text. One that is empty, or turns to the user, is asked for once more."""
-        before = [] if turn.purpose in ("summarise", "present") else [*_before(turn.task)]
-        messages, text = [self._system(), *before, user(content)], ""
+        told = turn.purpose not in ("summarise", "present")
+        before = [self._system(turn.task.summary), *_before(turn.task)] if told else [self._system()]
+        messages, text = [*before, user(content)], ""
         for attempt in range(TRIES):
             reply = await call(self.backend, Request(tuple(messages)), turn, self.retry)
             text = reply.message.text.strip() or text
@@ -76,10 +77,9 @@ class SmallAgent:
             messages[-1:] = [user(f"{content}\n\n{again}")]
         raise ProtocolError(f"{self.backend.model} said nothing in {TRIES} tries")
 
-    def _system(self) -> Message:
-        return system(
-            f"{prompts.COMPACT_SYSTEM}\n\n{self.system_message}" if self.system_message else prompts.COMPACT_SYSTEM
-        )
+    def _system(self, summary: str = "") -> Message:
+        earlier = prompts.SUMMARY.format(summary=_cut(summary, PROMPT_BYTES // 6)) if summary else ""
+        return system("\n\n".join(filter(None, [prompts.COMPACT_SYSTEM, self.system_message, earlier])))
 
     async def _present(self, turn: Turn) -> Final:
         """Say the winning answer again. What came out is given only if the model finds it likelier than what won: of 14

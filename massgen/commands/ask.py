@@ -117,6 +117,7 @@ class _Asking:
 
     async def _converse(self, loaded: "Loaded | Callable[[State], Loaded]", question: str, *, talking: bool) -> int:
         from massgen.conversation import Conversation
+        from massgen.streams import safe
         from massgen.team import quiet
 
         options = self.options
@@ -135,7 +136,7 @@ class _Asking:
                 result = await self._followed(conversation.finish)
                 if not question or not result.answer:
                     return self._report(result, conversation.state.asked.question if conversation.state.asked else "")
-                tell(f"massgen: the question before is answered now:\n{result.answer}\n")
+                tell(f"massgen: the question before is answered now:\n{safe(result.answer)}\n")
             elif not question:
                 was = (
                     "the last question of the session is answered" if conversation.state.asked else "nothing was asked"

@@ -180,7 +180,9 @@ def facts_page() -> str:
     intro = (
         "A session is one file, `events.jsonl`: a header line, then one JSON object a line. Each has `seq` (1, 2, ...), "
         "`at` (seconds since 1970, UTC), `type` (the fact's name) and the fact's fields; a field at its default is left "
-        "out. `massgen --json` prints the same lines."
+        "out. A line with `more` belongs with the next one: of such facts a log has all or none. In the place of a text of "
+        "more than 65,536 characters stands which file in `blobs` holds it. `massgen --json` prints the facts whole, without "
+        "such marks."
     )
     told = texts_below(events)
     return _page("Facts", "massgen/events.py", intro, *(_fact(kind, told) for kind in get_args(Fact)))
