@@ -12,6 +12,7 @@ from massgen.errors import ConfigError
 from massgen.events import Member
 from massgen.limit_rules import entries
 from massgen.loading import Loaded, environment, parse
+from massgen.rosters import change
 from massgen.state import Exchange, State
 from massgen.streams import line
 
@@ -81,19 +82,10 @@ def changes(state: State, team: Sequence[Member], config: Mapping[str, Any]) -> 
     if state.asked is None:
         return []
     before, after = ({member.id: member for member in each} for each in (state.asked.roster, team))
-    told = [
-        f"{_named(before[each])} is not in this team: it takes no part; its answers stay"
-        for each in before
-        if each not in after
-    ]
-    told += [
-        f"{_named(after[each])} is new: it is told the conversation so far" for each in after if each not in before
-    ]
-    told += [
-        f"{each}: {_model(before[each])} -> {_model(after[each])}"
-        for each in before
-        if each in after and before[each] != after[each]
-    ]
+    became = change(before.values(), after.values())
+    told = [f"{_named(before[each])} is not in this team: it takes no part; its answers stay" for each in became.left]
+    told += [f"{_named(after[each])} is new: it is told the conversation so far" for each in became.joined]
+    told += [f"{each}: {_model(before[each])} -> {_model(after[each])}" for each in became.replaced]
     return [*told, *_settings(state.asked.config, config)][:MAX_CHANGES]
 
 

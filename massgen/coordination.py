@@ -60,6 +60,10 @@ def due(state: State, rules: Rules) -> list[Step]:
     return _conclusion(state, rules, state.chosen)
 
 
+PLANLESS: tuple[Purpose, ...] = ("evaluate", "summarise")
+"""Purposes of turns in which no plan is open to the agent."""
+
+
 def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan]:
     """The name of the plan that `agent` works by, and the plan."""
     scope = "agent" if rules.planning == "off" else rules.planning

@@ -12,6 +12,7 @@ from massgen import planning_tools
 from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Agent, Turn
 from massgen.coordination import (
+    PLANLESS,
     Ask,
     Rules,
     ballot,
@@ -220,7 +221,7 @@ class Orchestrator:
             show=partial(self._show, agent),
             news=lambda: self._news(agent, seq) if memory.over else memory.news(),
             refusal=partial(self._refusal, agent),
-            plan=None if self.rules.planning == "off" else partial(self._plan, agent, seq),
+            plan=None if self.rules.planning == "off" or seat.purpose in PLANLESS else partial(self._plan, agent, seq),
             tasks=lambda: tasks_of(self.state, self.rules, agent),
             said=lambda: memory.next(Message),
             used=lambda: memory.comes(ToolCalled),

@@ -1,12 +1,9 @@
 """Holds a recorded change of a plan against the rules of plans. Pure."""
 
-from massgen.coordination import Rules, plan_of
-from massgen.events import PlanChanged, Purpose
+from massgen.coordination import PLANLESS, Rules, plan_of
+from massgen.events import PlanChanged
 from massgen.planning import MOST_TASKS, Change, Plan, PlanError, changed, planned
 from massgen.state import Seat, State
-
-_WITHOUT: tuple[Purpose, ...] = ("evaluate", "summarise")
-"""Purposes of turns in which no plan is open to the agent."""
 
 
 def against(state: State, rules: Rules, fact: PlanChanged) -> str:
@@ -14,7 +11,7 @@ def against(state: State, rules: Rules, fact: PlanChanged) -> str:
     came to it is its own business."""
     name, plan = plan_of(state, rules, fact.agent)
     purpose = state.seats[fact.agent].purpose
-    if rules.planning == "off" or purpose in _WITHOUT or fact.plan != name:
+    if rules.planning == "off" or purpose in PLANLESS or fact.plan != name:
         return f"{fact.agent} cannot change this plan in a turn with the purpose {purpose}"
     after = changed(plan, Change(fact.tasks, fact.deleted, fact.order))
     return _taken(plan, fact) or _no_plan(plan, after)

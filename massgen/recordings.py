@@ -14,7 +14,7 @@ from massgen import sessions
 from massgen.backends import Request
 from massgen.backends.conductor import NEVER, Breath, Limit
 from massgen.backends.replay import Call
-from massgen.coordination import Rules, may_answer
+from massgen.coordination import PLANLESS, Rules, may_answer
 from massgen.errors import LogError
 from massgen.events import (
     Answered,
@@ -23,7 +23,6 @@ from massgen.events import (
     Fact,
     Informed,
     Member,
-    Purpose,
     Recorded,
     Resumed,
     Stopped,
@@ -39,8 +38,6 @@ from massgen.retaking import Witness, agent_like
 from massgen.state import State, apply
 from massgen.turns import shown, tasks_of
 
-_PLANLESS: tuple[Purpose, ...] = ("evaluate", "summarise")
-"""Turns in which no plan is open."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -142,7 +139,7 @@ class _Reading:
             self.late[turn.seq] = Late(agent, past[0].seq, self.state.seq)
         heading = Call(turn.seq, turn.purpose, self.state.seq, Request(()))
         witness, box = Witness(member.model, heading, past, self._contents), RecordedBox(self.uses.get(agent, ()))
-        plan = None if rules.planning == "off" or turn.purpose in _PLANLESS else tasks_of(self.state, rules, agent)
+        plan = None if rules.planning == "off" or turn.purpose in PLANLESS else tasks_of(self.state, rules, agent)
         calls = witness.watch(agent_like(member, agent, witness, own, sensitivity, box), turn, plan)
         self.calls.setdefault(agent, []).extend(calls)
 

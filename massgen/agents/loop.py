@@ -83,8 +83,7 @@ def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) ->
         raise _Refused(prompts.TURNS_TO_THE_USER)
     if why := turn.refusal(act):
         raise _Refused(why)
-    plans = turn.plan is not None and turn.purpose not in ("evaluate", "summarise")
-    if first and plans and (mine := turn.tasks().mine):
+    if first and turn.plan and (mine := turn.tasks().mine):
         raise _Refused(prompts.OPEN_TASK.format(tasks=", ".join(task.id for task in mine)))
     return act
 

@@ -50,7 +50,7 @@ class Tools:
             return {}
         final = turn.purpose in ("solo", "present")
         offered = await self.box.offered() if self.box else ()
-        plan = _PLAN if turn.plan and turn.purpose != "evaluate" else ()
+        plan = _PLAN if turn.plan else ()
         return {each.tool.name: each for each in (*plan, *offered) if final or each.access == "read" or each.own}
 
     def told(self, turn: Turn, offered: Mapping[str, Offered]) -> str:
