@@ -107,6 +107,7 @@ class Conversation:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            stack.callback(self._forget)
             if self.folder:
                 self._open(stack, self.folder)
             self.loaded = self._config if isinstance(self._config, Loaded) else self._config(self.state)
@@ -125,8 +126,6 @@ class Conversation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-        if self._place and not self.folder:  # nothing was asked
-            shutil.rmtree(self._place, ignore_errors=True)
 
     async def ask(
         self,
@@ -190,6 +189,11 @@ class Conversation:
         folder = self._place / "workspaces" / (agent if agent.strip(".") else f"agent{agent}")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
+
+    def _forget(self) -> None:
+        """Leave no folder where nothing was asked."""
+        if self._place and not self.folder:
+            shutil.rmtree(self._place, ignore_errors=True)
 
     def _redacted(self, text: str) -> str:
         return self._redact(text)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from massgen import sessions
 from massgen.approval import question
@@ -506,3 +507,12 @@ async def test_without_a_question_no_workspace_is_left(tmp_path: Path, desk: Des
         async with Conversation(load(Path(config))):
             assert [*(tmp_path / "home/data/sessions").iterdir()]
     assert not [*(tmp_path / "home/data/sessions").iterdir()]
+
+
+async def test_a_team_that_cannot_be_built_leaves_no_workspace_either(tmp_path: Path, desk: Desk) -> None:
+    servers = {"desk": desk.server(workspace=True)}
+    file = tmp_path / "team.yaml"
+    file.write_text(yaml.safe_dump({"agents": [{"backend": {"type": "openai", "model": "m"}}], "mcp_servers": servers}))
+    ran = await massgen("--config", str(file), QUESTION)
+    assert ran.code == Exit.USAGE
+    assert not [*(tmp_path / "home/data").rglob("workspaces")]
