@@ -575,7 +575,7 @@ def kept(run: Run, root: Path | None = None) -> Path:
 
 
 def ran(*arguments: str) -> None:
-    export.main([*arguments], "massgen sessions export", standalone_mode=False)
+    export.main([*arguments], "massgen sessions export", standalone_mode=False, help_option_names=["-h", "--help"])
 
 
 def test_the_command_prints_markdown_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:

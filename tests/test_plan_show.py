@@ -15,7 +15,7 @@ from tests.test_session_index import IDS, written
 
 
 def ran(*arguments: str) -> None:
-    show.main([*arguments], standalone_mode=False)
+    show.main([*arguments], standalone_mode=False, help_option_names=["-h", "--help"])
 
 
 def kept(run: Run) -> Path:

@@ -194,7 +194,7 @@ class _Mode:
             raise UsageError(f"{argument[:60]!r}: {error}") from None
         file = f"{folder.name}.md" if not words or words[0].startswith("-") else os.path.expanduser(words.pop(0))
         arguments = [str(folder.absolute()), "--output", file, *words]
-        if export.main(arguments, "/export", standalone_mode=False) is None:
+        if export.main(arguments, "/export", standalone_mode=False, help_option_names=["-h", "--help"]) is None:
             self._say(f"written to {file}")
 
     def greet(self) -> None:
