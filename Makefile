@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The rules, the facts and their codecs: every branch is tested.
-WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log.py,massgen/codec.py,massgen/config.py,massgen/loading.py,massgen/layers.py,massgen/yaml_tree.py
+WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log/__init__.py,massgen/log/codec.py,massgen/config/__init__.py,massgen/config/loading.py,massgen/config/layers.py,massgen/config/yaml_tree.py
 # Servers and a client from npm that the tests of tools use, where there is npm.
 PACKAGES := $(if $(shell command -v npm),$(patsubst %,tests/%/node_modules/.package-lock.json,toolbox inspector))
 QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?

@@ -23,8 +23,8 @@ from pyrate_limiter import Limiter as Pyrate
 from benchmarks.measure import Probe
 from benchmarks.scenarios import FAST, Figure, Row
 from massgen.limiter import Limiter
-from massgen.quota_stores.memory import Memory
-from massgen.quotas import Limits, Profile, Weights
+from massgen.limiter.quotas import Limits, Profile, Weights
+from massgen.limiter.stores.memory import Memory
 from tests.judge import MORNING, Caller, Refusal, Strict, Trial, Work, bursts, clairvoyant, mixed, perform, trial
 from tests.test_judge import Ours, jitter
 

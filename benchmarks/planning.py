@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from benchmarks.measure import Probe
 from benchmarks.scenarios import FAST, Figure, Row
 from massgen.planning import MOST_TASKS, Plan, PlanError, PlannedTask, changed, deleted, planned
-from massgen.planning_tools import call
+from massgen.planning.tools import call
 from massgen.servers import Attached
 
 EDGES = 1000

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from benchmarks.peers import PUBLIC
+from massgen.config.loading import load
+from massgen.config.migration import migrate
 from massgen.errors import ConfigError, Problem
-from massgen.loading import load
-from massgen.migration import migrate
 
 PROSE = ("system_message", "description", "planning_mode_instruction", "task", "prompt")
 """Settings that hold text for models."""

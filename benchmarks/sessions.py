@@ -33,8 +33,8 @@ from massgen.events import (
     Voted,
     VotingOpened,
 )
-from massgen.facts_file import scanned
 from massgen.log import FORMAT, Log, line
+from massgen.log.facts_file import scanned
 from massgen.messages import Message, Text, ToolResult
 
 HEADER = json.dumps({"massgen": "session log", "format": FORMAT}) + "\n"

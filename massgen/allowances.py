@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from massgen.backends.providers import PROVIDERS, key_name, litellm_row
 from massgen.config import AgentConfig, BackendConfig, BackendType, Config
-from massgen.config_limits import RateLimit, RateLimits
+from massgen.config.limit_rules import GENERIC
+from massgen.config.limits import RateLimit, RateLimits
+from massgen.config.loading import Loaded, read_limits
 from massgen.errors import ConfigError
-from massgen.limit_rules import GENERIC
-from massgen.loading import Loaded, read_limits
-from massgen.quotas import Limits, Profile
+from massgen.limiter.quotas import Limits, Profile
 
 if TYPE_CHECKING:
     from massgen.discovery import Model

@@ -11,11 +11,11 @@ from massgen import examples, paths, sessions
 from massgen.attachments import attach
 from massgen.backends.providers import PROVIDERS
 from massgen.config import TimeoutSettings
+from massgen.config.limit_rules import entries
+from massgen.config.loading import Loaded, environment, load, parse
 from massgen.continuing import losses, recorded
 from massgen.conversation import Conversation, Result, Sinks, check_question
 from massgen.errors import UsageError
-from massgen.limit_rules import entries
-from massgen.loading import Loaded, environment, load, parse
 from massgen.messages import Media
 from massgen.state import State
 from massgen.team import Progress, quiet

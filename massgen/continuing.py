@@ -7,11 +7,11 @@ from typing import Any, cast
 from massgen import examples
 from massgen.allowances import listed, seat
 from massgen.config import BackendConfig, Config
-from massgen.config_values import REDACTED
+from massgen.config.limit_rules import entries
+from massgen.config.loading import Loaded, environment, parse
+from massgen.config.values import REDACTED
 from massgen.errors import ConfigError
 from massgen.events import Member
-from massgen.limit_rules import entries
-from massgen.loading import Loaded, environment, parse
 from massgen.rosters import change
 from massgen.state import Exchange, State
 from massgen.streams import line

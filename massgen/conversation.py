@@ -17,13 +17,13 @@ from massgen.approval import unasked
 from massgen.attachments import attach
 from massgen.backends.chat_completions import HttpPool
 from massgen.config import Config, OrchestratorConfig
+from massgen.config.loading import Loaded, environment
 from massgen.continuing import template, window
 from massgen.coordination import Rules
 from massgen.equipping import equipped
 from massgen.errors import Exit, LogError, UsageError
 from massgen.events import Asked, Member, Recorded, Resumed
 from massgen.limits import keeping
-from massgen.loading import Loaded, environment
 from massgen.log import Log, Sink, read, redactor
 from massgen.messages import Media
 from massgen.orchestrator import Orchestrator, Times

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from massgen import planning_tools, prompts
+from massgen import prompts
 from massgen.agents.tools import Approve, Tools
 from massgen.approval import by_rule
 from massgen.config import AgentConfig, Config
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.errors import ConfigError
+from massgen.planning import tools as planning_tools
 from massgen.streams import line
 from massgen.toolbox import Offered, Returned, Toolbox
 

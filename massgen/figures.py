@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from massgen.events import Spent
+from massgen.limiter.quotas import UNITS
 from massgen.messages import Waiting
-from massgen.quotas import UNITS
 from massgen.streams import line
 
 WORTH_SHOWING = 1.0

@@ -4,15 +4,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-from massgen import builtins
 from massgen.allowances import NUMBERS, Allowances, limited, price, seat
 from massgen.backends import Backend, tokens
 from massgen.backends.limited import REPLY, Limited, Terms, hear
-from massgen.config import AgentConfig, Config
+from massgen.config import AgentConfig, Config, builtins
+from massgen.config.loading import Loaded
 from massgen.limiter import Limiter
-from massgen.loading import Loaded
-from massgen.quota_stores import QuotaStore
-from massgen.quotas import Limits, Profile
+from massgen.limiter.quotas import Limits, Profile
+from massgen.limiter.stores import QuotaStore
 
 Wrap: TypeAlias = Callable[[AgentConfig, Backend], Backend]
 """Puts an agent's backend under its limits."""
@@ -91,11 +90,11 @@ def _store(config: Config, limits: list[Limits], tell: Tell) -> QuotaStore | Non
         case "machine":
             lasting = True
         case url:
-            from massgen.quota_stores.redis import Redis
+            from massgen.limiter.stores.redis import Redis
 
             return Redis(url, told=tell)
     if not lasting:
         return None
-    from massgen.quota_stores.sqlite import Sqlite
+    from massgen.limiter.stores.sqlite import Sqlite
 
     return Sqlite(told=tell)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
-from massgen import planning_tools
 from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Agent, Turn
 from massgen.coordination import (
@@ -51,6 +50,7 @@ from massgen.events import (
 from massgen.log import Log, Sink
 from massgen.messages import Chunk, Message, ToolCall
 from massgen.planning import Change
+from massgen.planning import tools as planning_tools
 from massgen.resuming import Memory, memories, remember, standing
 from massgen.state import Seat, State, apply, saw_all
 from massgen.toolbox import Returned

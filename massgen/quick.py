@@ -22,7 +22,7 @@ _FAMILIES = (
 def quick(
     models: Sequence[str] = (), backend: str = "", base_url: str = "", system_message: str = ""
 ) -> dict[str, Any]:
-    """The configuration of a team with one agent for each of `models`, as `massgen.loading.parse` takes it.
+    """The configuration of a team with one agent for each of `models`, as `massgen.config.loading.parse` takes it.
 
     Raises `UsageError` where it is not clear which provider is meant."""
     if not (models or backend or base_url):

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Literal, TypeAlias
 
 from massgen.conversation import Result
+from massgen.display.view import Use, duration, money
 from massgen.streams import line
-from massgen.view import Use, duration, money
 
 Format: TypeAlias = Literal["text", "markdown", "json"]
 

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from massgen import builtins
 from massgen.agents import Agent
 from massgen.agents.loop import LoopAgent
 from massgen.agents.tools import Tools
@@ -16,14 +15,14 @@ from massgen.backends.constrained import Constrained
 from massgen.backends.providers import PROVIDERS, Provider, key_name, litellm_row, resolve_base_url, resolve_key
 from massgen.backends.responses import RESPONSES
 from massgen.backends.wire import CHAT
-from massgen.config import AgentConfig, BackendConfig, Config
+from massgen.config import AgentConfig, BackendConfig, Config, builtins
 from massgen.errors import ConfigError
 from massgen.events import Member
 from massgen.limits import Wrap, unlimited
 from massgen.orchestrator import Timer, until
 
 if TYPE_CHECKING:
-    from massgen.restaging import Restaging
+    from massgen.replay.restaging import Restaging
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is being fetched, bytes done, bytes in all."""
@@ -116,7 +115,7 @@ class _Builder:
     def _replayed_agent(self, name: str, settings: BackendConfig) -> Agent:
         """It keeps to no limits: nobody is called."""
         if self._restaging is None:
-            from massgen.restaging import Restaging  # for nobody else
+            from massgen.replay.restaging import Restaging  # for nobody else
 
             self._restaging = Restaging(self._config, self._env)
         agent, member = self._restaging.agent(name)

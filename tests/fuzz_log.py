@@ -15,9 +15,9 @@ from typing import Any
 from massgen.coordination import Rules
 from massgen.errors import MassgenError
 from massgen.log import read
+from massgen.replay.verifying import verify
 from massgen.resuming import memories, standing
-from massgen.session_digest import digest
-from massgen.verifying import verify
+from massgen.sessions.digest import digest
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -7,7 +7,7 @@ from functools import cache
 from aiolimiter import AsyncLimiter
 
 from massgen.limiter import Limiter
-from massgen.quotas import Limits, Profile, Weights
+from massgen.limiter.quotas import Limits, Profile, Weights
 from tests.judge import Caller, Refusal, Strict, Trial, Work, perform, trial
 from tests.pictures import ASSETS
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
 
+from massgen.display.frame import UNICODE, Frame, paint
+from massgen.display.view import View
 from massgen.events import VotingOpened
-from massgen.frame import UNICODE, Frame, paint
 from massgen.messages import TextDelta
-from massgen.view import View
 from tests.facts import Run, answering
 
 ASSETS = Path(__file__).parent.parent / "handbook" / "assets"

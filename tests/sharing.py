@@ -14,10 +14,10 @@ from typing import Any
 import aiohttp
 
 from massgen.limiter import Limiter
-from massgen.quota_stores import QuotaStore
-from massgen.quota_stores.redis import Redis
-from massgen.quota_stores.sqlite import Sqlite
-from massgen.quotas import Feedback, Limits, Profile, Weights
+from massgen.limiter.quotas import Feedback, Limits, Profile, Weights
+from massgen.limiter.stores import QuotaStore
+from massgen.limiter.stores.redis import Redis
+from massgen.limiter.stores.sqlite import Sqlite
 
 
 def store_at(place: str, **how: Any) -> QuotaStore:

@@ -9,11 +9,11 @@ import pytest
 from massgen.allowances import NUMBERS, Allowances, Price, Seat, limited, price, seat, shipped, switched
 from massgen.backends.providers import PROVIDERS
 from massgen.config import BackendConfig
-from massgen.config_limits import RateLimit, RateLimits
+from massgen.config.limits import RateLimit, RateLimits
+from massgen.config.loading import Loaded, parse
 from massgen.discovery import price_list
 from massgen.errors import ConfigError
-from massgen.loading import Loaded, parse
-from massgen.quotas import Limits, Profile
+from massgen.limiter.quotas import Limits, Profile
 
 
 def limits(table: RateLimits, provider: str, model: str) -> Limits:

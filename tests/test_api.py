@@ -9,9 +9,9 @@ import pytest
 
 import massgen
 from massgen.app import check_question, resolve, timed
+from massgen.config.loading import Loaded
 from massgen.errors import ConfigError, Exit, LogError, UsageError
 from massgen.events import Recorded
-from massgen.loading import Loaded
 from massgen.log import read
 from tests.providers import Simulator, Team, fault
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen.blobs import LARGE, MAX_FACT, BlobError, Blobs, put_back, taken_out
 from massgen.errors import Exit, LogError
 from massgen.events import Answered, Asked, Member, Recorded, Reprompted, Said, Spent, Stopped
 from massgen.log import Log, line, read, redactor
+from massgen.log.blobs import LARGE, MAX_FACT, BlobError, Blobs, put_back, taken_out
 from massgen.messages import Media, Message, Text, ToolCall, ToolResult
 from tests.test_codec import plain
 from tests.test_log import in_a_process

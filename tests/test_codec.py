@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen.codec import DecodeError, decode, encode
 from massgen.events import Asked, Ballot, Chosen, Fact, Member, Recorded, Spent, TurnBegan
+from massgen.log.codec import DecodeError, decode, encode
 from massgen.messages import Media, Message, Text, ToolCall, ToolResult
 from massgen.planning import STATUSES, PlannedTask
 

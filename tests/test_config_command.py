@@ -9,12 +9,13 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from massgen import config_tools, errors, examples
+from massgen import errors, examples
 from massgen.commands.config import command
 from massgen.config import Config
+from massgen.config import tools as config_tools
+from massgen.config.loading import load, parse
+from massgen.config.schema import field_texts, schema, texts_below
 from massgen.errors import Exit
-from massgen.loading import load, parse
-from massgen.schema import field_texts, schema, texts_below
 from tests.command import massgen
 from tests.test_examples import needs
 from tests.test_loading import BACKEND, WRONG, fields_of_config, with_value

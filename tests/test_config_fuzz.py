@@ -14,9 +14,9 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from massgen.config import Config
+from massgen.config.loading import load, parse
+from massgen.config.schema import schema
 from massgen.errors import ConfigError
-from massgen.loading import load, parse
-from massgen.schema import schema
 
 SCHEMA = schema()
 VALID = Draft202012Validator(SCHEMA)

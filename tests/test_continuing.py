@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from massgen import examples
+from massgen.config.loading import load, parse
 from massgen.continuing import changes, last, losses, recorded, recovered, template, window
 from massgen.errors import ConfigError
 from massgen.events import (
@@ -21,7 +22,6 @@ from massgen.events import (
     Voted,
     VotingOpened,
 )
-from massgen.loading import load, parse
 from massgen.messages import Media
 from massgen.state import Exchange, State, fold, label_number
 

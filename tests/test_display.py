@@ -15,6 +15,8 @@ from rich.color import ColorType
 from rich.console import Console
 
 from massgen.display import Mode, NoView, PlainView, open_display
+from massgen.display.frame import ASCII, UNICODE, Frame, Glyphs, paint
+from massgen.display.view import View
 from massgen.events import (
     Evaluated,
     Informed,
@@ -27,10 +29,8 @@ from massgen.events import (
     TurnFailed,
     Waited,
 )
-from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
 from massgen.messages import Message, Text, TextDelta, ToolCall, Waiting
 from massgen.planning import PlannedTask
-from massgen.view import View
 from tests import pictures
 from tests.facts import START, Run, answering, conversed, presenting, resumed, troubled, voting, whole
 

@@ -18,7 +18,7 @@ from massgen.coordination import Rules
 from massgen.errors import Exit
 from massgen.events import Stopped
 from massgen.log import Log, read
-from massgen.verifying import verify
+from massgen.replay.verifying import verify
 from tests.providers import Simulator
 from tests.stage import Actor, Cue, Stage, actors, agents
 from tests.test_truths import folder

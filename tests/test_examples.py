@@ -6,8 +6,8 @@ import pytest
 from massgen import examples
 from massgen.app import resolve
 from massgen.cli import command
+from massgen.config.loading import load
 from massgen.errors import ConfigError, UsageError
-from massgen.loading import load
 
 NAMES = examples.names()
 

@@ -5,8 +5,8 @@ import pytest
 
 from massgen import examples
 from massgen.cli import run
+from massgen.config.loading import load
 from massgen.errors import Exit
-from massgen.loading import load
 
 Output = pytest.CaptureFixture[str]
 

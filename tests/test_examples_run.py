@@ -17,9 +17,9 @@ import yaml
 
 from massgen import examples
 from massgen.config import Config
+from massgen.config.loading import load
 from massgen.errors import Exit
 from massgen.events import ToolReturned
-from massgen.loading import load
 from massgen.log import read
 from tests.command import massgen
 from tests.mcp_servers import MODULES

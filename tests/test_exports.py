@@ -37,11 +37,11 @@ from massgen.events import (
     Waited,
 )
 from massgen.exports import MAX_RESULT, Form, rendered
+from massgen.exports.transcript import MAX_EVENTS, turns
 from massgen.log import Log, read
 from massgen.messages import Media
 from massgen.planning import PlannedTask
 from massgen.streams import safe
-from massgen.transcript import MAX_EVENTS, turns
 from tests.conversations import Process, performed, processes
 from tests.facts import ANSWER, QUESTION, START, Run, answering, conversed, presenting, resumed, troubled, whole
 from tests.test_truths import folder

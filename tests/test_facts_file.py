@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen.blobs import put_back
-from massgen.codec import decode
 from massgen.errors import LogError
 from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, Reprompted, Said, Stopped, TurnBegan
-from massgen.facts_file import Facts, read
 from massgen.log import FORMAT, Log, line
+from massgen.log.blobs import put_back
+from massgen.log.codec import decode
+from massgen.log.facts_file import Facts, read
 from tests.facts import answering, troubled, whole
 from tests.test_codec import facts as any_fact
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen.feedback import MAX_WAIT, learned
-from massgen.quotas import MOST, UNITS, Feedback
+from massgen.limiter.feedback import MAX_WAIT, learned
+from massgen.limiter.quotas import MOST, UNITS, Feedback
 
 NOW = 1_795_000_000.0
 DATE = formatdate(NOW, usegmt=True)

@@ -15,12 +15,12 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
-from massgen.cells import counted
+from massgen.display.cells import counted
+from massgen.display.frame import ASCII, UNICODE, Frame, Glyphs, paint
+from massgen.display.view import Mood, View
 from massgen.events import Evaluated, Stopped, TurnFailed
-from massgen.frame import ASCII, UNICODE, Frame, Glyphs, paint
 from massgen.messages import TextDelta
 from massgen.planning import PlannedTask
-from massgen.view import Mood, View
 from tests.facts import START, Run, answering, presenting, voting, whole
 from tests.pictures import DARK, LIGHT, LIVE_VIEW_LIGHT, live_view, svg
 from tests.test_display import SNAPSHOTS, failing, finale, mid_vote, painted, streaming, viewed, waiting

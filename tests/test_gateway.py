@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from massgen import builtins, messages
+from massgen import messages
 from massgen.agents.loop import LoopAgent
 from massgen.backends import Request, Tool
 from massgen.backends.chat_completions import HttpPool
 from massgen.backends.gateway import Gateway, preload
 from massgen.backends.providers import PROVIDERS
-from massgen.config import BackendType, Config
+from massgen.config import BackendType, Config, builtins
 from massgen.errors import BackendError
-from massgen.feedback import learned
+from massgen.limiter.feedback import learned
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 from massgen.team import build
 from tests.providers import Act, Hosted, Policy, Reply, Simulator, broken, call, cut, fault, hang, raw, say

@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen import import_files, import_layouts, import_logs, sessions
+from massgen import sessions
 from massgen.cli import run
 from massgen.errors import Exit, LogError, UsageError
 from massgen.events import Answered, Asked, Chosen, Fact, Member, Presented, Recorded, Stopped, Voted
 from massgen.exports import rendered
 from massgen.importing import KNOWN, Imported, foreign, imported
+from massgen.importing import files as import_files
+from massgen.importing import layouts as import_layouts
+from massgen.importing import logs as import_logs
 from massgen.log import read
 from massgen.state import State, fold
 from tests.command import massgen, write_config

@@ -8,10 +8,10 @@ import yaml
 from massgen.backends.providers import PROVIDERS
 from massgen.cli import run
 from massgen.config import BackendType
+from massgen.config.loading import load
 from massgen.discovery import DEFAULT_MODELS
 from massgen.errors import Exit
 from massgen.examples import parse_header
-from massgen.loading import load
 from tests.command import massgen
 from tests.providers import Simulator, Team
 from tests.test_newcomer import NO_SERVERS

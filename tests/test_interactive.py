@@ -28,11 +28,11 @@ from massgen.commands.interactive_editor import Editor, drawn_on
 from massgen.commands.interactive_history import MAX_BYTES, MAX_ENTRIES, MAX_ENTRY, Past
 from massgen.commands.interactive_input import Interrupted, Lines, Reader
 from massgen.commands.interactive_words import COMMANDS, Command, parse, usage
+from massgen.config.loading import load
 from massgen.conversation import Conversation
 from massgen.display import NoView
 from massgen.errors import Exit, MassgenError, UsageError
 from massgen.events import Asked, Fact, Recorded, Stopped
-from massgen.loading import load
 from massgen.log import read
 from tests.command import ended, started, write_config
 from tests.handbook.console import is_file, steady

@@ -16,9 +16,9 @@ from massgen.events import Asked, Informed, Recorded, Said, Spent, Stopped, Turn
 from massgen.log import read
 from massgen.messages import Chunk
 from massgen.orchestrator import Orchestrator
+from massgen.replay.verifying import verify
 from massgen.state import State, fold
 from massgen.testing import Scripted, calls
-from massgen.verifying import verify
 from tests.stage import ACTS, Actor, Cue, Stage, agents, comply, offered, play
 from tests.test_truths import NAMES, folder, rules
 

@@ -9,8 +9,8 @@ import pytest
 from aiolimiter import AsyncLimiter
 
 from massgen.limiter import Limiter
-from massgen.quota_stores.memory import Memory
-from massgen.quotas import Feedback, Limits, Profile, Weights
+from massgen.limiter.quotas import Feedback, Limits, Profile, Weights
+from massgen.limiter.stores.memory import Memory
 from tests.judge import MORNING, Refusal, Strict, Trial, Work, bursts, clairvoyant, mixed, perform, trial
 
 pytestmark = pytest.mark.timeout(60)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from massgen import layers
+from massgen.config import layers
+from massgen.config.loading import Loaded, load, parse
 from massgen.errors import ConfigError
-from massgen.loading import Loaded, load, parse
 
 BACKEND = {"type": "chatcompletion", "base_url": "http://localhost:8000/v1", "model": "m"}
 BASE = {

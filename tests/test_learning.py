@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from massgen.errors import BackendError, QuotaError
-from massgen.learning import LESSONS, LONGEST, Learner
-from massgen.quotas import Feedback, Limits, Profile, Weights
+from massgen.limiter.learning import LESSONS, LONGEST, Learner
+from massgen.limiter.quotas import Feedback, Limits, Profile, Weights
 from tests.judge import MORNING, perform
 from tests.test_limiter import ONE, Desk, limited, near, scene
 

@@ -7,7 +7,7 @@ import yaml
 
 from benchmarks.public_configs import fate, files, structure, table
 from massgen.config import BackendType, keys
-from massgen.legacy import RENAMED, TYPES, VALUES, alternative, instead, section, type_alternative
+from massgen.config.legacy import RENAMED, TYPES, VALUES, alternative, instead, section, type_alternative
 
 PLAIN = json.loads((Path(__file__).parent / "public_configs.json").read_text())
 """The settings of the public MassGen's own plain configurations (0.1.97), without their prose."""

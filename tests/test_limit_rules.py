@@ -4,10 +4,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from massgen.config_limits import RateLimit
+from massgen.config.limits import RateLimit
+from massgen.config.loading import load, parse, read_limits
+from massgen.config.schema import schema
 from massgen.errors import ConfigError
-from massgen.loading import load, parse, read_limits
-from massgen.schema import schema
 
 AGENT = {"backend": {"type": "local"}}
 

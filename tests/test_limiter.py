@@ -9,10 +9,10 @@ import pytest
 
 from massgen.errors import MassgenError, QuotaError
 from massgen.limiter import Counts, Limiter, Slot, Wait
+from massgen.limiter.quotas import Blocked, Feedback, Limits, Profile, Weights
+from massgen.limiter.stores import QuotaStore
+from massgen.limiter.stores.memory import Memory
 from massgen.messages import Usage
-from massgen.quota_stores import QuotaStore
-from massgen.quota_stores.memory import Memory
-from massgen.quotas import Blocked, Feedback, Limits, Profile, Weights
 from tests.judge import MORNING, perform
 
 ONE = Weights()

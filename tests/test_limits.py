@@ -18,9 +18,9 @@ from massgen.backends.limited import Limited, Terms, hear
 from massgen.errors import BackendError, Exit, QuotaError
 from massgen.events import Fact, Said, Spent, Waited
 from massgen.limiter import Limiter
+from massgen.limiter.quotas import Limits, Profile
 from massgen.log import read
 from massgen.messages import Chunk, Media, Message, Text, ToolCall, ToolResult, Usage, Waiting, user
-from massgen.quotas import Limits, Profile
 from tests.command import massgen as command
 from tests.command import write_config
 from tests.providers import Call, Policy, Reply, Simulator, Team, fault, say

@@ -12,8 +12,8 @@ from massgen.cli import command
 from massgen.config import BackendConfig
 from massgen.errors import ConfigError, MassgenError, UsageError
 from massgen.limiter import Limiter
-from massgen.quota_stores.sqlite import Sqlite
-from massgen.quotas import Weights
+from massgen.limiter.quotas import Weights
+from massgen.limiter.stores.sqlite import Sqlite
 from tests.command import massgen, write_config
 from tests.providers import Simulator, Team
 

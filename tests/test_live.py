@@ -20,8 +20,8 @@ import pytest
 from pyte.modes import DECAWM as WRAPS
 
 from massgen.display import Display, PlainView, Steady, open_display
-from massgen.frame import UNICODE
-from massgen.live import BACKLOG, LiveView
+from massgen.display.frame import UNICODE
+from massgen.display.live import BACKLOG, LiveView
 from massgen.messages import TextDelta
 from tests.facts import START, answering, whole
 

@@ -23,8 +23,8 @@ from massgen.config import (
     TimeoutSettings,
     UiConfig,
 )
+from massgen.config.loading import MAX_PROBLEMS, Loaded, environment, load, parse
 from massgen.errors import ConfigError, Exit
-from massgen.loading import MAX_PROBLEMS, Loaded, environment, load, parse
 
 GOOD = """\
 agents:

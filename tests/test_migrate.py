@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from massgen.commands.migrate import migrate as command
+from massgen.config.migration import Migrated, migrate, rewrite
 from massgen.errors import ConfigError, Exit, UsageError
-from massgen.migration import Migrated, migrate, rewrite
 
 OURS = """\
 # Two agents

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from massgen.config.loading import load
 from massgen.errors import Exit
-from massgen.loading import load
 from tests.command import SECONDS, started
 from tests.providers import Simulator, Team
 from tests.test_terminal import Window, window

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from massgen import plan_files
 from massgen.errors import Exit, UsageError
 from massgen.planning import Plan, PlannedTask, changed
+from massgen.planning import files as plan_files
 from tests.command import massgen, write_config
 from tests.providers import Simulator, Team, call
 from tests.providers.policy import Call, Policy, Reply

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen.codec import decode, encode
+from massgen.log.codec import decode, encode
 from massgen.planning import (
     LEVELS,
     MOST_TASKS,

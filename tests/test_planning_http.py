@@ -16,10 +16,10 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from massgen import planning_tools
 from massgen.errors import LogError
 from massgen.planning import Plan, changed
-from massgen.planning_tools import TOOLS, Outcome
+from massgen.planning import tools as planning_tools
+from massgen.planning.tools import TOOLS, Outcome
 from massgen.servers import MAX_MESSAGE, Attached
 from massgen.servers.http import serve_http
 from tests.inspector import inspected

@@ -18,7 +18,7 @@ from massgen.errors import LogError, UsageError
 from massgen.events import PlanChanged, Stopped
 from massgen.log import Log, read
 from massgen.planning import Change, Plan, changed
-from massgen.planning_tools import TOOLS
+from massgen.planning.tools import TOOLS
 from massgen.servers import MAX_MESSAGE
 from massgen.servers.plan_file import PlanFile
 from massgen.servers.planning import planning_server

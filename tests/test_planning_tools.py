@@ -6,10 +6,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from massgen.codec import decode, encode
+from massgen.log.codec import decode, encode
 from massgen.planning import MOST_TASKS, Change, Plan, changed, released
-from massgen.planning_arguments import LONGEST
-from massgen.planning_tools import PROSE, TOOLS, call
+from massgen.planning.arguments import LONGEST
+from massgen.planning.tools import PROSE, TOOLS, call
 
 NAMES = [tool.name for tool in TOOLS]
 PARAMETERS: dict[str, Any] = {tool.name: Draft202012Validator(tool.parameters) for tool in TOOLS}

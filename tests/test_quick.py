@@ -2,8 +2,8 @@
 
 import pytest
 
+from massgen.config.loading import parse
 from massgen.errors import ConfigError, UsageError
-from massgen.loading import parse
 from massgen.models import catalogue
 from massgen.quick import TYPES, quick
 

@@ -17,12 +17,12 @@ import pytest
 
 from massgen import paths
 from massgen.errors import QuotaError, UsageError
-from massgen.quota_stores import QuotaStore, shared
-from massgen.quota_stores.memory import Memory
-from massgen.quota_stores.redis import Redis
-from massgen.quota_stores.sqlite import Sqlite
-from massgen.quotas import Blocked, Limits, Weights
-from massgen.windows import next_midnight
+from massgen.limiter.quotas import Blocked, Limits, Weights
+from massgen.limiter.stores import QuotaStore, shared
+from massgen.limiter.stores.memory import Memory
+from massgen.limiter.stores.redis import Redis
+from massgen.limiter.stores.sqlite import Sqlite
+from massgen.limiter.windows import next_midnight
 from tests.redis_server import RedisServer
 
 ONE = Weights()

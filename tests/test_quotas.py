@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from massgen.errors import BackendError, Exit, QuotaError
-from massgen.quotas import Blocked, Call, Limits, Quota, Weights
-from massgen.windows import ASLEEP, next_midnight
+from massgen.limiter.quotas import Blocked, Call, Limits, Quota, Weights
+from massgen.limiter.windows import ASLEEP, next_midnight
 from tests.window_oracle import Made, Oracle
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=ZoneInfo("UTC")).timestamp()

@@ -32,7 +32,7 @@ from massgen.events import (
 )
 from massgen.log import FORMAT, line, read
 from massgen.messages import Chunk, Media, Message, Reply, Text, ToolCall, ToolCallDelta, Waiting
-from massgen.replaying import LONGEST, PIECES, Delta, Moment, moments
+from massgen.replay.replaying import LONGEST, PIECES, Delta, Moment, moments
 from massgen.sessions import LOG_NAME, create
 from tests.command import SECONDS, Ran, ended, massgen, started
 from tests.conversations import SESSIONS, Process, performed, processes

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massgen import arun, prompts, recordings
+from massgen import arun, prompts
 from massgen.agents import Agent
 from massgen.agents.small import SmallAgent
 from massgen.agents.tools import Tools
@@ -24,6 +24,7 @@ from massgen.backends.chat_completions import HttpPool
 from massgen.backends.conductor import NEVER, Breath, Conductor
 from massgen.backends.replay import Call as Recall
 from massgen.backends.replay import Failed, Replayed, Replied
+from massgen.config.loading import Loaded, load, parse
 from massgen.conversation import rules, times
 from massgen.coordination import Rules
 from massgen.errors import BackendError, ConfigError, Exit
@@ -49,13 +50,13 @@ from massgen.events import (
     Voted,
     Waited,
 )
-from massgen.loading import Loaded, load, parse
 from massgen.log import Log, read
 from massgen.messages import Chunk, Media, Message, TextDelta, ToolCall, Waiting, assistant, tool_result, user
 from massgen.orchestrator import Orchestrator, Times
-from massgen.recorded_tools import RecordedBox, used
-from massgen.recordings import ran_out
-from massgen.restaging import Dice, Restaging
+from massgen.replay import recordings
+from massgen.replay.recorded_tools import RecordedBox, used
+from massgen.replay.recordings import ran_out
+from massgen.replay.restaging import Dice, Restaging
 from massgen.state import State
 from massgen.team import build
 from massgen.testing import says

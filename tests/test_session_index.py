@@ -21,8 +21,8 @@ from massgen.errors import LogError, MassgenError, UsageError
 from massgen.events import Asked, Member, Presented, Recorded, Spent, Stopped, Summarised
 from massgen.log import line
 from massgen.planning import PlannedTask
-from massgen.session_digest import Session, Text, digest, texts
-from massgen.session_index import SHOWN, Found, Index, consult
+from massgen.sessions.digest import Session, Text, digest, texts
+from massgen.sessions.index import SHOWN, Found, Index, consult
 from tests.facts import ANSWER, QUESTION, answering, whole
 
 HEADER = '{"massgen": "session log", "format": 1}'
@@ -313,7 +313,7 @@ def test_where_no_index_can_be_kept_the_logs_are_read_each_time(tmp_path: Path) 
 
 
 def test_an_index_that_another_process_holds_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("massgen.session_index.PATIENCE", 0.01)
+    monkeypatch.setattr("massgen.sessions.index.PATIENCE", 0.01)
     listed(tmp_path)
     written(tmp_path, IDS[0], asked("Good"))
     file = index_file()

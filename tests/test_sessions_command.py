@@ -536,4 +536,6 @@ async def test_a_list_loads_nothing_heavy(three: list[Path]) -> None:
     await massgen("sessions", "list")
     program = "import sys; from massgen.cli import run; run(['sessions', 'list']); print(*sys.modules)"
     ran = await massgen(program=("-c", program))
-    assert not {"massgen.events", "massgen.view", "massgen.log", "pydantic", "asyncio", "rich"} & {*ran.out.split()}
+    assert not {"massgen.events", "massgen.display.view", "massgen.log", "pydantic", "asyncio", "rich"} & {
+        *ran.out.split()
+    }

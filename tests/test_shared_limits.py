@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 import tests
-from massgen.feedback import learned
+from massgen.limiter.feedback import learned
 from tests.providers.strict import Arrival, Judge, Strict
 from tests.redis_server import RedisServer
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from massgen import sessions
+from massgen.config.loading import load
 from massgen.conversation import rules
 from massgen.errors import Exit
 from massgen.events import PlanChanged, ToolReturned, TurnFailed
-from massgen.loading import load
 from massgen.log import read
 from massgen.planning import Plan
+from massgen.replay.verifying import verify
 from massgen.state import fold
-from massgen.verifying import verify
 from tests.command import ended, massgen, started, write_config
 from tests.providers import Call, Reply, Simulator, call, fault, hang, say
 

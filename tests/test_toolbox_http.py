@@ -15,7 +15,7 @@ from mcp.server import MCPServer
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox import Returned
 from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.servers import Servers

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox import Offered
 from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.servers import Servers

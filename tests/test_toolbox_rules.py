@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from massgen.config_tools import McpServer, McpServers, Section, server_conflicts
+from massgen.config.tools import McpServer, McpServers, Section, server_conflicts
 from massgen.toolbox import Access
 from massgen.toolbox.agent import agent_toolbox, classed
 from massgen.toolbox.names import fits, of_server, unlike, unmet

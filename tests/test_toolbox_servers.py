@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox import Toolbox
 from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.server import pause

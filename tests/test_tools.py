@@ -16,10 +16,10 @@ import yaml
 
 from massgen import sessions
 from massgen.approval import question
+from massgen.config.loading import load
 from massgen.conversation import Conversation
 from massgen.errors import Exit
 from massgen.events import Presented, Said, ToolCalled, ToolReturned, Voted
-from massgen.loading import load
 from massgen.log import read
 from massgen.messages import ToolCall
 from tests.command import Ran, ended, massgen, started, write_config

@@ -9,14 +9,14 @@ import yaml
 
 from massgen.approval import anything
 from massgen.config import Config
+from massgen.config.loading import Loaded, load, parse
+from massgen.config.yaml_tree import secret
 from massgen.continuing import recorded
 from massgen.equipping import equipped
 from massgen.errors import ConfigError
 from massgen.events import Asked
-from massgen.loading import Loaded, load, parse
 from massgen.log import redactor
 from massgen.state import State
-from massgen.yaml_tree import secret
 
 BACKEND = {"type": "chatcompletion", "base_url": "http://localhost:1/v1", "model": "m"}
 

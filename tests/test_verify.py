@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from massgen.cli import run
 from massgen.coordination import Rules
+from massgen.display.view import View
 from massgen.errors import Exit
 from massgen.events import (
     Answered,
@@ -44,11 +45,10 @@ from massgen.importing import imported
 from massgen.log import read
 from massgen.orchestrator import Times
 from massgen.planning import PlannedTask
-from massgen.recordings import load
+from massgen.replay.recordings import load
+from massgen.replay.verifying import Verified, verify
 from massgen.sessions import LOG_NAME, create
 from massgen.state import State, fold
-from massgen.verifying import Verified, verify
-from massgen.view import View
 from tests.conversations import SESSIONS, Process, Session, Shelf, Use, processes, worker
 from tests.conversations import performed as conversed
 from tests.stage import Cue, Stage, actors, agents, play

@@ -11,6 +11,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from massgen.display import detail, told
+from massgen.display.frame import UNICODE, paint
+from massgen.display.view import Use, View, duration, money, summary
 from massgen.errors import LogError
 from massgen.events import (
     Answered,
@@ -38,13 +40,11 @@ from massgen.events import (
     VotingOpened,
     Waited,
 )
-from massgen.frame import UNICODE, paint
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, Text, TextDelta, ToolCallDelta, Usage, Waiting
 from massgen.plan_words import tree
 from massgen.planning import STATUSES, PlannedTask
 from massgen.rosters import Change
 from massgen.streams import KEEP, line, safe
-from massgen.view import Use, View, duration, money, summary
 from tests.conversations import Process, performed, processes
 from tests.facts import ANSWER, START, Run, answering, conversed, presenting, resumed, troubled, voting, whole
 from tests.test_truths import folder

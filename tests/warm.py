@@ -22,7 +22,7 @@ from typing import Never
 LOADED = (
     "aiohttp", "massgen.app", "massgen.cli", "massgen.commands.ask", "massgen.commands.replay", "massgen.commands.verify",
     "massgen.continuing", "massgen.conversation", "massgen.importing", "massgen.limits", "massgen.quick", "massgen.report",
-    "massgen.session_digest", "massgen.session_index", "massgen.verifying",
+    "massgen.sessions.digest", "massgen.sessions.index", "massgen.replay.verifying",
 )  # fmt: skip
 LONGEST = 15
 """Seconds after which a process is ended in any case."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from massgen.quota_stores.redis import Redis
-from massgen.quota_stores.sqlite import Sqlite
-from massgen.quotas import Limits, Weights
+from massgen.limiter.quotas import Limits, Weights
+from massgen.limiter.stores.redis import Redis
+from massgen.limiter.stores.sqlite import Sqlite
 from tests.redis_server import RedisServer
 
 BURSTS, CALLS, PAUSE = 25, 10, 0.4

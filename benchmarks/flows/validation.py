@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from massgen.loading import load
+from massgen.config.loading import load
 
 TIMES = 30
 

@@ -13,7 +13,7 @@ from massgen.backends import Tool
 from massgen.events import PlanChanged, ToolCalled, ToolReturned
 from massgen.messages import Message, ToolCall, parse_arguments, tool_result
 from massgen.planning import PlannedTask
-from massgen.planning_tools import TOOLS
+from massgen.planning.tools import TOOLS
 from massgen.toolbox import Offered, Returned, Toolbox
 
 MAX_SHOWN = 30_000

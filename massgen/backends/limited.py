@@ -9,8 +9,8 @@ from functools import partial
 from massgen.backends import Backend, Request, tokens
 from massgen.errors import BackendError
 from massgen.limiter import Limiter, Slot, Wait
+from massgen.limiter.quotas import Weights
 from massgen.messages import Chunk, Usage, Waiting
-from massgen.quotas import Weights
 
 REPLY = 1_024
 """Tokens that a reply is taken to have, where `max_tokens` does not say."""

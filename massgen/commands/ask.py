@@ -21,9 +21,9 @@ from massgen.console import check_writable, defect, fetching, tell
 from massgen.errors import ConfigError, Exit, MassgenError, UsageError
 
 if TYPE_CHECKING:
+    from massgen.config.loading import Loaded
     from massgen.conversation import Conversation, Result
     from massgen.display import Display
-    from massgen.loading import Loaded
     from massgen.log import Sink
     from massgen.messages import ToolCall
     from massgen.planning import Change
@@ -179,7 +179,7 @@ class _Asking:
     def _loaded(self) -> "Loaded":
         """The configuration in force. Also learns what is secret in it."""
         from massgen.app import own_config, resolve
-        from massgen.loading import parse
+        from massgen.config.loading import parse
         from massgen.quick import quick
 
         options = self.options
@@ -196,7 +196,7 @@ class _Asking:
         from massgen.allowances import switched
         from massgen.app import planned, timed
         from massgen.backends.providers import PROVIDERS
-        from massgen.loading import environment
+        from massgen.config.loading import environment
         from massgen.log import redactor
 
         options, env = self.options, environment()
@@ -263,7 +263,7 @@ def _plan(file: str) -> "Change | None":
         return None
     import time
 
-    from massgen.plan_files import read
+    from massgen.planning.files import read
 
     return read(Path(file), round(time.time(), 3))
 

@@ -79,7 +79,7 @@ def _found(given: str, root: Path) -> Path:
 
 def _latest(root: Path) -> tuple[Path, str]:
     """The session that was last active of this folder, else of all, and why that one. What cannot be read, and may be later, is told."""
-    from massgen.session_index import consult
+    from massgen.sessions.index import consult
 
     problems: list[str] = []
     here, of_all = consult(
@@ -96,8 +96,8 @@ def _latest(root: Path) -> tuple[Path, str]:
 def introduce(conversation: "Conversation", why: str) -> None:
     """Tell which session goes on and `why`, how far it has come, and what will be different."""
     from massgen.continuing import changes, last, recovered
-    from massgen.session_digest import digest
-    from massgen.view import duration
+    from massgen.display.view import duration
+    from massgen.sessions.digest import digest
 
     folder, state, facts = conversation.folder, conversation.state, conversation.facts
     if folder is None or state.asked is None:

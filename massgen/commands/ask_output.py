@@ -11,9 +11,9 @@ from massgen.console import put, save
 from massgen.errors import MassgenError
 
 if TYPE_CHECKING:
+    from massgen.config.loading import Loaded
     from massgen.conversation import Result
     from massgen.events import Recorded
-    from massgen.loading import Loaded
     from massgen.messages import Chunk
 
 MAX_RECORD = 2_000

@@ -9,9 +9,9 @@ import click
 
 from massgen import examples
 from massgen.commands.migrate import migrate
+from massgen.config.loading import Loaded, load
 from massgen.console import put, tell
 from massgen.errors import ConfigError, Exit, Problem, UsageError
-from massgen.loading import Loaded, load
 
 _PROFILE = click.option(
     "--profile-name", "profile", default="", metavar="NAME", help="Which of its profiles; else MASSGEN_PROFILE says."
@@ -62,7 +62,7 @@ def print_schema() -> None:
     """Print the JSON Schema of configurations, for editors.
 
     With the YAML language server, begin a file with: # yaml-language-server: $schema=massgen.schema.json"""
-    from massgen.schema import schema
+    from massgen.config.schema import schema
 
     put(json.dumps(schema(), indent=2, ensure_ascii=False), "nothing was changed")
 

@@ -73,7 +73,7 @@ def command(context: click.Context, /, *, yes: bool, **_: object) -> int:
     rest. Without --output it writes your own configuration: that of all questions asked without --config. A key is never
     written.
     """
-    from massgen.loading import environment
+    from massgen.config.loading import environment
 
     said = {name: value for name, value in context.params.items() if name != "yes"}
     terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
@@ -213,7 +213,7 @@ def _carry_out(plan: Plan, env: Mapping[str, str]) -> int:
     import yaml
 
     from massgen import discovery
-    from massgen.loading import parse
+    from massgen.config.loading import parse
 
     text = "\n".join(_lines(plan)) + "\n"
     parse(yaml.safe_load(text), {plan.variable: "stands for the key", **env})  # what is written must load

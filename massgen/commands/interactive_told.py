@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from massgen import sessions
+from massgen.display.view import Use, duration, money
 from massgen.streams import line
-from massgen.view import Use, duration, money
 
 if TYPE_CHECKING:
+    from massgen.config.loading import Loaded
     from massgen.conversation import Conversation, Result
     from massgen.events import Member
-    from massgen.loading import Loaded
-    from massgen.session_digest import Session
+    from massgen.sessions.digest import Session
 
 MAX_MEMBERS = 8
 """Agents that are named; what is more is counted."""
@@ -59,7 +59,7 @@ def outcome(result: "Result") -> str:
 def kept(folder: Path) -> "Session":
     """The session in `folder`, in short. Raises `LogError`."""
     from massgen.log import read
-    from massgen.session_digest import digest
+    from massgen.sessions.digest import digest
 
     return digest(folder.name, read(folder / sessions.LOG_NAME))
 
@@ -83,7 +83,7 @@ def status(conversation: "Conversation") -> str:
 def latest(root: Path, warn: Callable[[str], None]) -> str:
     """The latest sessions, each with its question and its team."""
     from massgen.commands.sessions_row import Row
-    from massgen.session_index import Index, consult
+    from massgen.sessions.index import Index, consult
 
     found = consult(root, Index.sessions, warn)[:MAX_SESSIONS]
     return "\n\n".join(Row.of(root, each).entry for each in found) or "there is no session yet"

@@ -14,13 +14,13 @@ import click
 
 from massgen import paths
 from massgen.allowances import NUMBERS, Allowance, Allowances, Seat, limited, price, seat, shipped
+from massgen.config.loading import environment
 from massgen.console import put, tell
 from massgen.errors import MassgenError
-from massgen.loading import environment
-from massgen.quotas import UNITS, Limits, Profile
+from massgen.limiter.quotas import UNITS, Limits, Profile
 
 if TYPE_CHECKING:
-    from massgen.loading import Loaded
+    from massgen.config.loading import Loaded
 
 Use = Mapping[str, tuple[float, float]]
 
@@ -190,7 +190,7 @@ def _unit(name: str, limits: Limits) -> str:
 
 async def _used(path: Path, entries: Sequence[_Entry]) -> dict[Seat, Use]:
     """What is used of each limit, read from a copy: whoever only looks is no process that shares the limits."""
-    from massgen.quota_stores.sqlite import Sqlite
+    from massgen.limiter.stores.sqlite import Sqlite
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, path.name)

@@ -11,7 +11,7 @@ from massgen.errors import ConfigError, UsageError
 from massgen.examples import save
 
 if TYPE_CHECKING:
-    from massgen.migration import Migrated
+    from massgen.config.migration import Migrated
 
 
 @click.command()
@@ -24,7 +24,7 @@ def migrate(old: Path, output: Path | None, force: bool) -> None:
     OLD stays as it is. In the new one, what massgen has not is a comment that says why; each change is told on stderr.
     The exit code is 2 when something is left that has to be done by hand; that is told too.
     """
-    from massgen.migration import migrate as migrated
+    from massgen.config.migration import migrate as migrated
 
     new = migrated(old)
     if output is None:

@@ -70,8 +70,8 @@ def _catalogue() -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _served(row: "Provider") -> tuple[list[dict[str, Any]], list[str]]:
+    from massgen.config.loading import environment
     from massgen.discovery import served
-    from massgen.loading import environment
 
     url, names = served(row, environment(), SERVER_SECONDS)
     rows = [{"name": name, "source": url} for name in names]

@@ -12,7 +12,7 @@ from massgen.console import check_writable, fetching, put, save, tell
 from massgen.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from massgen.loading import Loaded
+    from massgen.config.loading import Loaded
 
 
 class _Plan(click.Group):
@@ -47,7 +47,7 @@ def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) ->
     import asyncio
 
     from massgen.conversation import check_question
-    from massgen.plan_files import written
+    from massgen.planning.files import written
 
     if output:
         check_writable(output)

@@ -16,11 +16,11 @@ import click
 from massgen import sessions
 from massgen.console import put
 from massgen.display import open_display
+from massgen.display.view import View
 from massgen.errors import Exit, LogError
 from massgen.events import Recorded, Voted
 from massgen.log import read
-from massgen.replaying import Delta, Moment, moments
-from massgen.view import View
+from massgen.replay.replaying import Delta, Moment, moments
 
 if TYPE_CHECKING:
     from massgen.log import Sink

@@ -17,7 +17,7 @@ from massgen.commands.sessions_import import import_sessions
 from massgen.commands.sessions_row import WIDTH, Filter, Row
 from massgen.console import put, save, tell
 from massgen.errors import MassgenError, UsageError
-from massgen.session_index import Found, Index, consult, scan
+from massgen.sessions.index import Found, Index, consult, scan
 
 MAX_NAME = 80
 """Characters of a session's name."""

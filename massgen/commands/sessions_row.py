@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any, Self
 
 from massgen import sessions
-from massgen.session_digest import Session, Status
+from massgen.sessions.digest import Session, Status
 
 WIDTH = 100
 """Characters of a question in a list."""

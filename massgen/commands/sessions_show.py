@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from massgen.display.view import View, summary
 from massgen.errors import LogError
 from massgen.events import Answered, Asked, Recorded, TurnFailed, Voted
 from massgen.streams import line
-from massgen.view import View, summary
 
 
 def shown(facts: Sequence[Recorded], folder: Path, name: str) -> str:

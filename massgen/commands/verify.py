@@ -26,7 +26,7 @@ def command(session: str) -> int:
 
     The exit code is 0 where all facts agree, 1 at a difference, and 2 for a log that cannot be read.
     """
-    from massgen.verifying import verify
+    from massgen.replay.verifying import verify
 
     path = sessions.find(session) / sessions.LOG_NAME
     facts = [*read(path)]
@@ -53,8 +53,8 @@ def command(session: str) -> int:
 
 def _rules(fact: "Asked | Resumed") -> "Rules":
     """Those that a question was asked under, or a run went on by. Variables count as they are set now."""
+    from massgen.config.loading import parse
     from massgen.conversation import rules
-    from massgen.loading import parse
 
     section: Any = fact.config.get("orchestrator") or {}
     nobody = {"id": "nobody", "backend": {"type": "local"}}  # who was asked is not needed, nor the keys for that

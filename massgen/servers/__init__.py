@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from massgen.planning_tools import Outcome
+from massgen.planning.tools import Outcome
 
 Call: TypeAlias = Callable[[str, str, Any], Outcome]
 """Agent, tool and arguments, any JSON -> what it came to, recorded. Called on the event loop, one call after the other: what it

@@ -7,13 +7,13 @@ whole plan. Each call opens the log alone, catches up with what others wrote, de
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from massgen import planning_tools
 from massgen.errors import LogError, UsageError
 from massgen.events import Fact, PlanChanged, Recorded
-from massgen.facts_file import Facts
 from massgen.log import Log
+from massgen.log.facts_file import Facts
 from massgen.planning import Change, Plan, changed
-from massgen.planning_tools import Outcome
+from massgen.planning import tools as planning_tools
+from massgen.planning.tools import Outcome
 
 TRIES = 20
 """How often a file that another process holds is tried: 2 s, of which each holds it for milliseconds."""

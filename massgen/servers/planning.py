@@ -18,7 +18,7 @@ from mcp_types import (
 
 from massgen import __version__
 from massgen.errors import MassgenError
-from massgen.planning_tools import TOOLS, Outcome
+from massgen.planning.tools import TOOLS, Outcome
 from massgen.servers import Call
 
 logging.getLogger("mcp").addHandler(logging.NullHandler())  # else its warnings are printed, where nobody set up logging

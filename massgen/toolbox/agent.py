@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from massgen.backends import Tool
-from massgen.config_tools import Access, McpServer, first_fit
+from massgen.config.tools import Access, McpServer, first_fit
 from massgen.toolbox import Offered, Returned, Toolbox
 from massgen.toolbox.functions import Function
 from massgen.toolbox.names import fits, of_server, unlike, unmet

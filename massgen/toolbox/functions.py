@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from massgen.backends import Tool
-from massgen.config_tools import Access
+from massgen.config.tools import Access
 from massgen.errors import ConfigError
 from massgen.toolbox import Returned
 from massgen.toolbox.names import unlike

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox.results import MAX_RESULT
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox import Returned
 from massgen.toolbox.keeper import Keeper
 from massgen.toolbox.results import Lost, failed

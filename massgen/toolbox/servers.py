@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox.keeper import Keeper
 from massgen.toolbox.server import Server, pause
 

@@ -23,7 +23,7 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 from massgen.toolbox.keeper import Keeper
 from massgen.toolbox.results import MAX_RESULT, Lost
 

@@ -22,12 +22,12 @@ from massgen.agents.calls import Retry
 from massgen.agents.loop import LoopAgent
 from massgen.backends import Request
 from massgen.coordination import Rules
+from massgen.display.frame import UNICODE, Frame, paint
+from massgen.display.view import View, summary
 from massgen.events import Answered, Asked, Chosen, Fact, Member, Recorded, VotingOpened
-from massgen.frame import UNICODE, Frame, paint
 from massgen.log import Log
 from massgen.messages import Chunk, Finish, TextDelta, ToolCallDelta, Usage
 from massgen.orchestrator import Orchestrator
-from massgen.view import View, summary
 from tests.facts import START
 from tests.stage import offered, play
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from massgen.config.loading import load, parse
 from massgen.errors import ConfigError
-from massgen.loading import load, parse
 from tests.handbook import installs
 from tests.handbook.console import is_file
 from tests.handbook.fences import Fence, Problem, fences

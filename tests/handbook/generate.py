@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from massgen import errors, events, prompts
 from massgen.agents import Task, Turn, briefing
 from massgen.config import Config
+from massgen.config.schema import field_texts, schema, texts_below
 from massgen.events import Fact, Purpose
-from massgen.schema import field_texts, schema, texts_below
 from tests.handbook import tables
 from tests.handbook.limits_page import limits_page
 from tests.handbook.names import every_command
@@ -83,7 +83,7 @@ def configuration_page() -> str:
     kinds = {"agent": "section, as one of `agents[]`", "extends": "text", "profiles": "mapping of changes by name"}
     meant = schema()["properties"]
     own = [f"| `{key}` | {kind} | none | {meant[key]['description']} |" for key, kind in kinds.items()]
-    return _page("Configuration", "massgen/config.py", intro, "\n".join([file, *own]), *sections)
+    return _page("Configuration", "massgen/config/__init__.py", intro, "\n".join([file, *own]), *sections)
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The handbook's page of rate limits, from massgen's own table."""
 
 from massgen.allowances import NUMBERS, shipped
-from massgen.config_limits import RateLimit
-from massgen.quotas import UNITS
+from massgen.config.limits import RateLimit
+from massgen.limiter.quotas import UNITS
 
 HEAD = """# Rate limits
 

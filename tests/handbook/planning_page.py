@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from massgen.planning import LEVELS, MOST_TASKS, Plan, changed
-from massgen.planning_arguments import LONGEST
-from massgen.planning_tools import call
+from massgen.planning.arguments import LONGEST
+from massgen.planning.tools import call
 
 HEAD = f"""# Planning tools
 
-<!-- Written by `make docs-update` from `massgen/servers/planning.py` and `massgen/planning_tools.py`. Change it there. -->
+<!-- Written by `make docs-update` from `massgen/servers/planning.py` and `massgen/planning/tools.py`. Change it there. -->
 
 Eight tools to keep a plan: tasks that wait for one another, are started (which claims them) and completed. A plan has at most
 {MOST_TASKS} tasks, sub-tasks lie at most {LEVELS} levels deep, and a text has at most {LONGEST:,} characters. What would break a plan,

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from massgen.config_tools import McpServer
+from massgen.config.tools import McpServer
 
 MODULES = Path(__file__).parent.parent / "toolbox" / "node_modules"
 """Where `npm ci --prefix tests/toolbox` puts the reference servers."""

@@ -1,0 +1,109 @@
+"""What is wrong with a configuration that each value alone does not show."""
+
+import difflib
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast, get_args
+
+from massgen.config import MAX_AGENTS, MAX_ROLES, BackendConfig, BackendType, Where, builtins
+from massgen.config.limit_rules import entries, limit_conflicts
+from massgen.config.tools import server_conflicts
+from massgen.prompts import ROLES
+
+_NAMES_ITS_MODEL = ("local", "ollama", "vllm", "sglang", "lmstudio", "replay")
+
+
+def conflicts(data: Any) -> Iterator[tuple[Where, str]]:
+    """What each value alone does not show. `data` may be of any shape."""
+    yield from ((("rate_limits", *path), why) for path, why in limit_conflicts(entries(data).get("rate_limits")))
+    yield from ((("mcp_servers", *path), why) for path, why in server_conflicts(entries(data).get("mcp_servers")))
+    match data:
+        case {"agents": [*every]}:
+            agents = every[:MAX_AGENTS]
+            yield from _same_names(agents)
+            yield from _unknown_roles(data, agents)
+            for place, agent in enumerate(agents):
+                yield from _server_conflicts(place, agent)
+                yield from _idle_tools(place, agent)
+                match agent:
+                    case {"backend": {"type": str(kind)} as backend} if kind in get_args(BackendType):
+                        yield from ((("agents", place, "backend", *path), why) for path, why in _gaps(kind, backend))
+                    case _:
+                        pass
+        case _:
+            pass
+
+
+def _server_conflicts(place: int, agent: Any) -> Iterator[tuple[Where, str]]:
+    backend = entries(agent).get("backend")
+    for where, section in ((("agents", place), agent), (("agents", place, "backend"), backend)):
+        for path, why in server_conflicts(entries(section).get("mcp_servers")):
+            yield (*where, "mcp_servers", *path), why
+
+
+def _idle_tools(place: int, agent: Any) -> Iterator[tuple[Where, str]]:
+    """Tools of its own that an agent cannot use. The team's may be there: they are for the others."""
+    match agent:
+        case {"backend": {"type": "local"} as backend}:
+            above: Where = ("agents", place)
+            for where, section in ((above, agent), ((*above, "backend"), backend)):
+                for key in [key for key in ("mcp_servers", "tools") if entries(section).get(key)]:
+                    yield (*where, key), "embedded models use no tools; leave it out, or give the agent another backend"
+        case _:
+            pass
+
+
+def _same_names(agents: list[Any]) -> Iterator[tuple[Where, str]]:
+    seen: set[str] = set()
+    for place, agent in enumerate(agents):
+        match agent:
+            case {"id": str(given)} if given:
+                name = given
+            case _:
+                name = f"agent{place + 1}"
+        if name in seen:
+            yield ("agents", place, "id"), f"two agents are called {name[:60]!r}; give each its own id"
+        seen.add(name)
+
+
+def _unknown_roles(data: Mapping[str, Any], agents: list[Any]) -> Iterator[tuple[Where, str]]:
+    own = [*cast("Mapping[str, Any]", roles)] if isinstance(roles := data.get("roles"), Mapping) else []
+    known = (*ROLES, *own[:MAX_ROLES])
+    for place, agent in enumerate(agents):
+        match agent:
+            case {"role": str(role)} if role and role not in known:
+                yield ("agents", place, "role"), f"no role is called {role[:40]!r}; {_meant_role(role[:60], known)}"
+            case _:
+                pass
+
+
+@functools.lru_cache
+def _meant_role(role: str, known: tuple[str, ...]) -> str:
+    """Cached: a hundred agents, each compared to a hundred roles, in twenty profiles, take seconds."""
+    close = difflib.get_close_matches(role, known, 1)
+    return f"did you mean {close[0][:40]!r}?" if close else f"massgen's: {', '.join(ROLES)}"
+
+
+def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    url = backend.get("base_url", "")
+    if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
+        yield ("base_url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/v1"
+    yield from _recorded(kind, backend)
+    if backend.keys() - BackendConfig.model_fields.keys():
+        return  # what seems missing is probably there, misspelt
+    if kind == "chatcompletion" and not url:
+        yield ("base_url",), "missing; a chatcompletion backend needs it, e.g. http://localhost:8000/v1"
+    if kind not in _NAMES_ITS_MODEL and not backend.get("model"):
+        yield ("model",), f"missing; a backend of type {kind} needs it"
+
+
+def _recorded(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    """What is missing for a replay, and what nobody else has. The settings of the recorded model may stay: a profile that
+    replays is laid over them, and they change nothing."""
+    if kind == "replay":
+        if not backend.get("session"):
+            yield ("session",), "missing; a replay backend needs it: a session's id, name or path"
+        return
+    yield from (((key,), "only a backend of type replay has it") for key in ("session", "agent") if backend.get(key))
+    yield from builtins.unsupported(kind, backend)
