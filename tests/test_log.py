@@ -17,8 +17,8 @@ import pytest
 
 from massgen.errors import Exit, LogError
 from massgen.events import Asked, Chosen, Fact, Member, Recorded, Reprompted, Said, Stopped, TurnBegan
+from massgen.file_lock import hold
 from massgen.log import Log, line, read, redactor
-from massgen.log.file_lock import hold
 from massgen.messages import Message, Text
 from massgen.sessions import running
 

@@ -18,10 +18,10 @@ from typing import Any, Protocol, Self
 
 from massgen.errors import LogError
 from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, Stopped, Voted
+from massgen.file_lock import hold
 from massgen.log.blobs import LARGE, MARK, MAX_FACT, Blobs, reference, taken_out
 from massgen.log.codec import encode
 from massgen.log.facts_file import BLOBS, FORMAT, Facts, content, parsed, read, scanned
-from massgen.log.file_lock import hold
 from massgen.messages import Chunk
 
 __all__ = ["BURST_SECONDS", "FORMAT", "MILESTONES", "Facts", "Log", "Sink", "line", "read", "redactor"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from massgen.errors import LogError, UsageError
-from massgen.log.file_lock import hold
+from massgen.file_lock import hold
 from massgen.paths import data_dir
 
 LOG_NAME = "events.jsonl"
