@@ -13,8 +13,14 @@ import pytest
 
 pytestmark = pytest.mark.timeout(60)
 
-RULES = "windows", "quotas", "feedback", "quota_stores.memory", "learning", "books", "gates", "limiter"
-TESTS = "test_judge", "test_limiter", "test_quotas"
+RULES = (
+    *(
+        f"massgen.limiter.{name}"
+        for name in ("windows", "quotas", "feedback", "stores.memory", "learning", "books", "gates")
+    ),
+    "massgen.limiter",
+)
+TESTS = "tests.test_judge", "tests.test_limiter", "tests.test_quotas"
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,10 @@ class _Planting(SourceFileLoader):
 @contextmanager
 def planted(bug: Bug | None) -> Generator[dict[str, Any]]:
     """The tests, over a copy of the limiter that has `bug`."""
-    names = [*(f"massgen.{name}" for name in RULES), *(f"tests.{name}" for name in TESTS)]
-    before = {name: sys.modules.pop(name, None) for name in names}
+    names = [*RULES, *TESTS]
+    before = {name: sys.modules.get(name) for name in names}
     try:
-        copies = [_copy(name, bug if bug and name == f"massgen.{bug.module}" else None) for name in names]
+        copies = [_copy(name, bug if bug and name.endswith(f".{bug.module}") else None) for name in names]
         yield {name: test for copy in copies[len(RULES) :] for name, test in vars(copy).items()}
     finally:
         sys.modules.update({name: module for name, module in before.items() if module})
