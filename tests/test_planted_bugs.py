@@ -13,13 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.timeout(60)
 
-RULES = (
-    *(
-        f"massgen.limiter.{name}"
-        for name in ("windows", "quotas", "feedback", "stores.memory", "learning", "books", "gates")
-    ),
-    "massgen.limiter",
-)
+MODULES = "windows", "quotas", "feedback", "stores.memory", "learning", "books", "gates"
+RULES = *(f"massgen.limiter.{name}" for name in MODULES), "massgen.limiter"
 TESTS = "tests.test_judge", "tests.test_limiter", "tests.test_quotas"
 
 
