@@ -1,11 +1,11 @@
-"""The handbook's page of providers, from the tables of `massgen.config.builtins` and `massgen.backends.providers`."""
+"""The handbook's page of providers, from the tables of `massgen.builtins` and `massgen.backends.providers`."""
 
 from massgen.backends.providers import PROVIDERS, Provider
-from massgen.config.builtins import SETTINGS, TABLE, Support
+from massgen.builtins import SETTINGS, TABLE, Support
 
 HEAD = """# Providers
 
-<!-- Written by `make docs-update` from `massgen/config/builtins.py` and `massgen/backends/providers.py`. Change it there. -->
+<!-- Written by `make docs-update` from `massgen/builtins.py` and `massgen/backends/providers.py`. Change it there. -->
 
 What each `type` of a `backend` has. A setting that its provider has not is an error, which names those that have;
 which of a provider's models take a setting, the provider tells. Any field of a request can be given in `extra_body`,
