@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
+from massgen import builtins
 from massgen.allowances import NUMBERS, Allowances, limited, price, seat
 from massgen.backends import Backend, tokens
 from massgen.backends.limited import REPLY, Limited, Terms, hear
-from massgen.config import AgentConfig, Config, builtins
+from massgen.config import AgentConfig, Config
 from massgen.config.loading import Loaded
 from massgen.limiter import Limiter
 from massgen.limiter.quotas import Limits, Profile

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from massgen import builtins
 from massgen.agents import Agent
 from massgen.agents.loop import LoopAgent
 from massgen.agents.tools import Tools
@@ -15,7 +16,7 @@ from massgen.backends.constrained import Constrained
 from massgen.backends.providers import PROVIDERS, Provider, key_name, litellm_row, resolve_base_url, resolve_key
 from massgen.backends.responses import RESPONSES
 from massgen.backends.wire import CHAT
-from massgen.config import AgentConfig, BackendConfig, Config, builtins
+from massgen.config import AgentConfig, BackendConfig, Config
 from massgen.errors import ConfigError
 from massgen.events import Member
 from massgen.limits import Wrap, unlimited

@@ -11,11 +11,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from massgen import builtins
 from massgen.agents.loop import LoopAgent
 from massgen.backends import Backend, Request, Tool
 from massgen.backends.chat_completions import HttpPool
 from massgen.builtins import SETTINGS, TABLE, having, plan, unsupported
-from massgen.config import BackendType, Config, builtins
+from massgen.config import BackendType, Config
 from massgen.config.checks import conflicts
 from massgen.messages import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage, user
 from massgen.team import build

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from massgen import messages
+from massgen import builtins, messages
 from massgen.agents.loop import LoopAgent
 from massgen.backends import Request, Tool
 from massgen.backends.chat_completions import HttpPool
 from massgen.backends.gateway import Gateway, preload
 from massgen.backends.providers import PROVIDERS
-from massgen.config import BackendType, Config, builtins
+from massgen.config import BackendType, Config
 from massgen.errors import BackendError
 from massgen.limiter.feedback import learned
 from massgen.messages import Chunk, Finish, Message, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage

@@ -18,8 +18,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from massgen import examples, sessions
-from massgen.config import builtins
+from massgen import builtins, examples, sessions
 from massgen.console import put
 from massgen.errors import MassgenError
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args
 
-from massgen.config import MAX_AGENTS, MAX_ROLES, BackendConfig, BackendType, Where, builtins
+from massgen import builtins
+from massgen.config import MAX_AGENTS, MAX_ROLES, BackendConfig, BackendType, Where
 from massgen.config.limit_rules import entries, limit_conflicts
 from massgen.config.tools import server_conflicts
 from massgen.prompts import ROLES

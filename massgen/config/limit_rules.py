@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from massgen.config import builtins
+from massgen import builtins
 
 GENERIC = "default"
 """Stands for any provider, and beneath one for any model."""

@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import yaml
 
-from massgen.config import BackendType, Where, builtins, keys
+from massgen import builtins
+from massgen.config import BackendType, Where, keys
 from massgen.config.legacy import RENAMED, TYPES, VALUES, Instead, instead, section
 from massgen.config.loading import environment, load
 from massgen.config.yaml_edit import ALIAS, Editor, Pair, Pairs, compose, find
