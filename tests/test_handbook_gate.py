@@ -1,6 +1,8 @@
 """The gate catches what it is there for: drifts are planted in a copy of the repository, and each must be told."""
 
+import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.handbook import checks, console, forked, names
+from massgen.config import Config
+from tests.handbook import checks, console, forked, names, tables
 from tests.handbook.__main__ import pages
 from tests.handbook.drifts import COPIED, DRIFTS, Drift
 from tests.handbook.fences import fences, prose
@@ -233,3 +236,33 @@ def test_a_command_is_read_as_the_command_itself_reads_it(right: str) -> None:
 def test_a_command_that_would_be_refused_is_wrong_on_a_page(wrong: str) -> None:
     with pytest.raises(click.UsageError):
         names.check_command(shlex.split(wrong))
+
+
+def test_the_reference_of_a_configuration_has_every_section_once_with_all_its_keys() -> None:
+    _, *blocks = tables.configuration()
+    schema = Config.model_json_schema()
+    every = [schema, *schema["$defs"].values()]
+    assert len({block.splitlines()[0] for block in blocks}) == len(blocks) == len(every)
+    told = [{*re.findall(r"^\| (`.+?`) \|", block, re.MULTILINE)} for block in blocks]
+    keys = [{key for cell in cells for key in re.findall(r"\w+", cell)} for cells in told]
+    assert keys[0] >= {*schema["properties"], "extends", "profiles"}
+    assert all({*section["properties"]} in keys for section in every[1:])
+
+
+def test_the_reference_of_a_configuration_says_in_words_what_may_be_written() -> None:
+    text = "\n".join(tables.configuration())
+    for row in (
+        "| `agents` | list of 1 to 100 [sections](#agents) | required |",
+        "| `orchestrator` | [section](#orchestrator) | as below |",
+        "| `env` | mapping of names to texts | empty |",
+        "| `access` | mapping of at most 1,000 names to `read`, `write` or `irreversible` | empty |",
+        "| `timeout` | seconds (more than 0, at most 86,400) | `60` |",
+        "| `temperature` | number (0 to 2), or `null` | `null` |",
+        "| `id` | text (letters, digits, `_`, `.` and `-`, at most 40 characters) | empty |",
+        "| `mcp_servers`, `allowed_tools`, `exclude_tools` |  |  | As in [`agents[]`](#agents). |",
+        "The same stands at `agents[].mcp_servers.*` and `agents[].backend.mcp_servers.*`.",
+    ):
+        assert row in text
+    assert "matching" not in text, "a pattern has no words in tables.PATTERNS"
+    schema = json.dumps(Config.model_json_schema())
+    assert all(json.dumps(pattern) in schema for pattern in tables.PATTERNS)
