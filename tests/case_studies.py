@@ -1,4 +1,5 @@
-"""Plays the case studies: `python -m tests.case_studies` records the session of each of them anew, in `case_studies/NAME/session`.
+"""Plays the case studies: `python -m tests.case_studies` records the session of each of them anew, in `case_studies/NAME/session`;
+with `pages` it only writes the pages of the handbook that show them whole.
 
 What the models say stands in a study's `script.yaml`; everything else is the command's own: it runs with the study's
 `team.yaml`, profile `scripted`, and asks a server on loopback. The order is kept by facts, as they come on its stdout, not
@@ -10,6 +11,7 @@ import asyncio
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -162,6 +164,18 @@ def record(study: Path) -> None:
             shutil.copy(work / name, study / "made" / name)
 
 
+def page(study: Path) -> Path:
+    """Where the handbook has the exported session."""
+    return ROOT / f"handbook/case-studies/{study.name}-session.html"
+
+
+def main(arguments: list[str]) -> None:
+    for study in STUDIES:
+        if arguments != ["pages"]:
+            record(study)
+        export = ["sessions", "export", str(study / "session"), "--force", "--output", str(page(study))]
+        subprocess.run([sys.executable, "-m", "massgen", *export], check=True)
+
+
 if __name__ == "__main__":
-    for each in STUDIES:
-        record(each)
+    main(sys.argv[1:])

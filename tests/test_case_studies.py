@@ -33,6 +33,8 @@ from massgen.loading import load
 from massgen.log import read
 from massgen.messages import ToolCall
 from massgen.sessions import LOG_NAME
+from massgen.state import fold
+from tests import case_studies
 from tests.case_studies import KEY, ROOT, STUDIES, play, question, script
 from tests.command import massgen
 from tests.test_replay_backend import WATCHED
@@ -169,6 +171,21 @@ def test_the_team_is_the_one_that_was_asked_and_that_the_page_names(study: Path)
 def test_the_page_says_in_one_place_who_wrote_the_replies(study: Path) -> None:
     assert page(study).count("written for this study") == 1
     assert (study / "script.yaml").name in page(study)
+
+
+async def test_the_handbook_shows_the_session_whole_as_it_is_exported(study: Path, tmp_path: Path) -> None:
+    await massgen("sessions", "export", str(study / "session"), "--output", "session.html", cwd=tmp_path)
+    shown, exported = case_studies.page(study), tmp_path / "session.html"
+    assert shown.read_text("utf-8") == exported.read_text("utf-8"), "python -m tests.case_studies pages"
+
+
+def test_the_plan_that_the_page_draws_is_the_one_that_was_carried_out(study: Path) -> None:
+    plan = fold(recorded(study)).plans[""].tasks
+    drawn = re.findall(r"^    (\w+)(?:\[.*?\])? --> (\w+)", page(study), re.MULTILINE)
+    assert sorted(drawn) == sorted((other, name) for name, task in plan.items() for other in task.depends_on)
+    owners = dict(re.findall(r"(\w+)\[\"\w+ \((\w+)[^]]*\]", page(study)))
+    assert owners == {name: task.assignee for name, task in plan.items()}
+    assert {task.status for task in plan.values()} == {"completed"}
 
 
 # --- what was made --------------------------------------------------------------------------------------------------
