@@ -5,9 +5,11 @@ BIN := .venv/bin
 WHOLLY_TESTED := massgen/coordination.py,massgen/state.py,massgen/events.py,massgen/log/__init__.py,massgen/log/codec.py,massgen/config/__init__.py,massgen/config/loading.py,massgen/config/layers.py,massgen/config/yaml_tree.py
 # Servers and a client from npm that the tests of tools use, where there is npm.
 PACKAGES := $(if $(shell command -v npm),$(patsubst %,tests/%/node_modules/.package-lock.json,toolbox inspector))
+# Tests start massgen hundreds of times: none shall compile it again.
+export PYTHONDONTWRITEBYTECODE :=
 QUESTION ?= A train goes 60 km in 1.5 hours. What is its average speed?
 
-.PHONY: demo test check fix bench docs docs-test docs-browser docs-serve docs-update clean
+.PHONY: demo test check types static packages fix bench docs docs-test docs-browser docs-serve docs-update clean
 
 demo: .venv/local  ## a team of three answers a question on the embedded model
 	$(BIN)/massgen --config @examples/quickstart "$(QUESTION)"
@@ -17,15 +19,20 @@ test: .venv/dev $(PACKAGES)  ## every test, with coverage
 	$(BIN)/coverage report --fail-under=100 --include="$(WHOLLY_TESTED)"
 
 check: .venv/dev  ## the whole bar: what CI runs
+	$(MAKE) --no-print-directory --jobs=2 types static
+	$(MAKE) --no-print-directory test
+	$(BIN)/python -m pytest -q -n auto -m install tests/test_install_lines.py
+
+types:
+	$(BIN)/pyright
+
+static:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python -m tests.handbook.generate --check
-	$(MAKE) --no-print-directory test
-	$(BIN)/python -m pytest -q -m install tests/test_install_lines.py
 
 fix: .venv/dev  ## format, and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only --quiet .
@@ -41,13 +48,15 @@ docs: .venv/dev  ## build the handbook's site, strictly, into site/, and follow 
 docs-test: .venv/dev $(PACKAGES)  ## run every line of the handbook that can be run, and look up every name
 	$(BIN)/python -m pytest -q tests/test_handbook.py
 
-docs-browser: .venv/dev tests/browser/node_modules/.package-lock.json  ## the site in Chromium: axe, Lighthouse, search, recordings, diagrams
-	$(BIN)/python -m pytest -q tests/browser
+docs-browser: docs tests/browser/node_modules/.package-lock.json  ## the site in Chromium: axe, Lighthouse, search, recordings, diagrams
+	SITE=site $(BIN)/python -m pytest -q tests/browser
 
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json | .venv/dev
 	@$(BIN)/python -c 'import sys; from tests.browser.needs import HERE, missing; sys.exit("\n".join(missing(modules=HERE)) or 0)'
 	npm ci --no-audit --no-fund --prefix tests/browser
 	touch $@
+
+packages: $(PACKAGES)
 
 $(PACKAGES): %/node_modules/.package-lock.json: %/package-lock.json
 	npm ci --no-audit --no-fund --prefix $*
@@ -68,6 +77,7 @@ clean:
 .venv/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "massgen needs Python 3.11 or newer; this is " + sys.version)'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=26" # the one that Python brings takes twice as long
 	touch $@
 
 .venv/local: .venv/pip pyproject.toml
@@ -75,5 +85,6 @@ clean:
 	touch $@
 
 .venv/dev: .venv/pip pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[local,dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[local,dev]"
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # by every core; what is for another Python fails
 	touch $@ .venv/local

@@ -74,10 +74,13 @@ class Warm:
 
 @contextmanager
 def warm() -> Generator[Warm]:
-    """The libraries, loaded; what is running when the block ends is killed."""
+    """The libraries, loaded; what is running when the block ends is killed. Nothing is traced: `os._exit` would lose it."""
     program = [sys.executable, "-m", "tests.warm"]
     root = Path(__file__).parent.parent
-    with subprocess.Popen(program, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    untraced = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+    with subprocess.Popen(
+        program, cwd=root, env=untraced, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         yield Warm(process)
 
 

@@ -1,6 +1,7 @@
 """The handbook, built once and served; one Chromium for what readers do, two more that visit every page."""
 
 import json
+import os
 import subprocess
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.needs import CHROMIUM, HERE, message
 from tests.browser.reading import Audit, Visit, chromium, visited
-from tests.browser.site import Site, build, pages, serving
+from tests.browser.site import ROOT, Site, build, pages, serving
 
 WORKERS = 2
 LIGHTHOUSE = ("/", "concepts/how-a-team-decides/", "reference/configuration/", "bare/")
@@ -32,6 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make docs` has just built is told by $SITE."""
+    if folder := os.environ.get("SITE"):
+        return ROOT / folder
     return build(tmp_path_factory.mktemp("site"))
 
 

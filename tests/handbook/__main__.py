@@ -5,6 +5,7 @@ update [PAGE...]          generated pages, then the outputs of commands, in two 
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +70,15 @@ def run_page(page: Path, variables: Mapping[str, str], home: Path) -> Iterator[P
     if page.suffix == ".ipynb":
         yield from notebooks.problems(page, variables, home)
     else:
-        yield from console.problems(console.run(page, variables, home))
+        yield from console.problems(_run(page, variables, home))
+
+
+def _run(page: Path, variables: Mapping[str, str], home: Path) -> list[console.Ran]:
+    """What the commands of `page` print; those of a case study find it in a checkout, `~/massgen`."""
+    if page.parent.name == "case-studies":
+        study = Path("case_studies", page.stem)
+        shutil.copytree(study, home / "massgen" / study, ignore=shutil.ignore_patterns("__pycache__"))
+    return console.run(page, variables, home)
 
 
 def update(chosen: Sequence[Path]) -> int:
@@ -80,7 +89,7 @@ def update(chosen: Sequence[Path]) -> int:
             if page.suffix == ".ipynb":
                 notebooks.update(page, variables, home)
             else:
-                page.write_text(console.rewritten(page, console.run(page, variables, home)), "utf-8")
+                page.write_text(console.rewritten(page, _run(page, variables, home)), "utf-8")
         print(python_blocks.run(variables, Path(folder, "blocks"), update=True), end="", file=sys.stderr)
     return 0
 

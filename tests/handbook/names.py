@@ -39,18 +39,13 @@ INTERNAL = {
 }
 """What massgen sets for the libraries it uses."""
 ELSEWHERE = {
-    "HTTP_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "MY_API_KEY",
-    "MASSGEN_BASE_URL",
-    "MASSGEN_MODEL",
-    "MASSGEN_API_KEY",
-    "MASSGEN_TEST_MODELS",
-}
+    "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "MY_API_KEY",
+    "MASSGEN_BASE_URL", "MASSGEN_MODEL", "MASSGEN_API_KEY", "MASSGEN_TEST_MODELS",
+}  # fmt: skip
 """Variables that a page may name and massgen does not read by that name: the system's, the reader's, the templates', the tests'."""
 FOREIGN = ("vllm", "python", "pip", "ollama", "git", "make", "llama-server", "apt-get", "npm")
 """Programs whose flags are not ours to know."""
+_HELP = ["-h", "--help"]
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LOOKED_UP = re.compile(r"""\b(?:get|getenv|setdefault|pop)\(\s*\w?["'][^"'a-z]+["']""")
@@ -79,7 +74,7 @@ def flags() -> frozenset[str]:
 
 
 def _options(command: click.Command) -> list[str]:
-    parameters = command.get_params(click.Context(command, help_option_names=["-h", "--help"]))
+    parameters = command.get_params(click.Context(command, help_option_names=_HELP))
     return [
         name
         for parameter in parameters
@@ -103,13 +98,14 @@ def every_command() -> dict[str, click.Command]:
 def check_command(words: list[str]) -> None:
     """Let click read the arguments `words` of massgen as it would, without running them; it raises what is wrong with them."""
     command = cli.command(words.pop(0) if words and words[0] in cli.COMMANDS else "ask")
-    if isinstance(command, click.Group) and words:
-        if words[0] not in {*command.commands, "--help"}:
-            raise click.UsageError(f"no such command: {words[0]}")
-        command = command.commands.get(words[0], command)
-        words.pop(0)
-    if not {"--help", "-h", "--version"} & {*words}:
-        command.make_context("massgen", words, help_option_names=["-h", "--help"])
+    asked = [word for word in words if word not in {*_HELP, "--version"}]
+    if isinstance(command, click.Group) and asked:
+        context = command.make_context("massgen", [*asked], help_option_names=_HELP)
+        rest = [*getattr(context, "_protected_args", ()), *context.args]  # of click 9 `args` has all of it
+        _, found, asked = command.resolve_command(context, rest)
+        command = found or command
+    if not {*_HELP, "--version"} & {*words}:
+        command.make_context("massgen", asked, help_option_names=_HELP)
 
 
 def _flags(code: str) -> Iterator[tuple[str, str]]:

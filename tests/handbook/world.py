@@ -10,7 +10,7 @@ import os
 import ssl
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from yarl import URL
 
 from massgen.backends.providers import PROVIDERS
 from tests.providers import Simulator, Team
-from tests.providers.policy import Call, Reply, fault
+from tests.providers.policy import Call, Reply, call, fault, say
 
 REPLIES = Path(__file__).with_name("replies.toml")
 GATEWAY_HOSTS = ("api.anthropic.com", "generativelanguage.googleapis.com", "example.openai.azure.com")
@@ -35,29 +35,73 @@ MODELS = ("my-model", "llama3.2")
 STEP = 0.04
 """Seconds that a reply takes."""
 
+ACTS = frozenset({"new_answer", "vote", "submit", "restart_orchestration"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An entry of `replies.toml`, which explains the fields."""
+
+    answer: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict[str, str])
+    calls: Sequence[Mapping[str, Any]] = ()
+    final_calls: Sequence[Mapping[str, Any]] = ()
+    votes: Mapping[str, str] = field(default_factory=dict[str, str])
+    delays: Mapping[str, float] = field(default_factory=dict[str, float])
+    takes: float = 0
+    votes_take: float = 0
+    status: int = 0
+    message: str = ""
+
+    def reply(self, asked: Call) -> Reply:
+        """The tool that is due in this turn, or else the act that ends it."""
+        final = not asked.schema and not ACTS & asked.tools.keys()
+        due = self.final_calls if final else self.calls if "vote" not in asked.tools else ()
+        due = [each for each in due if each.get("by", asked.model) == asked.model]
+        made = sum(message["role"] == "tool" for message in asked.messages)  # so both of OpenAI's wires tell it
+        if made < len(due):
+            return _used(asked, due[made]["tool"], due[made].get("arguments", {}))
+        if final and asked.tools:
+            return say(self.answer)
+        team = Team(answer=self.answers.get(asked.model, self.answer), final=self.answer, votes=self.votes)
+        team.answered.add(asked.agent)  # so that it votes where it may
+        return team(asked)
+
+    def delay(self, asked: Call) -> float:
+        return (self.votes_take if "vote" in asked.tools else self.takes) or self.delays.get(asked.model, STEP)
+
+
+def _used(asked: Call, name: str, arguments: Mapping[str, Any]) -> Reply:
+    if name in asked.tools:
+        return call(name, **arguments)
+    offered = ", ".join(asked.tools) or "none"
+    return fault(status=418, message=f"tests/handbook/replies.toml calls {name}, which is not offered here: {offered}")
+
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A team for each question of `replies.toml`: its agents answer, vote where they can, and present."""
+    """A team for each question of `replies.toml`: its agents use tools, answer, vote where they can, and present."""
 
-    questions: Mapping[str, Mapping[str, Any]]
+    questions: Mapping[str, Told]
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Raises `TypeError` for a key that means nothing."""
+        return cls({question: Told(**entry) for question, entry in tomllib.loads(text).items()})
 
     def __call__(self, asked: Call) -> Reply:
-        text = json.dumps(asked.messages, ensure_ascii=False)
-        found = [question for question in self.questions if json.dumps(question, ensure_ascii=False)[1:-1] in text]
-        if not found:
+        told = self._asked(json.dumps(asked.messages, ensure_ascii=False))
+        if told is None:
             return fault(status=418, message="tests/handbook/replies.toml has no such question")
-        question = max(found, key=len)
-        told = self.questions[question]
-        if told.get("status"):
-            return fault(status=told["status"], message=told["message"])
-        answers: Mapping[str, str] = told.get("answers", {})
-        team = Team(answer=answers.get(asked.model, told["answer"]), final=told["answer"], votes=told.get("votes", {}))
-        team.answered.add(asked.agent)  # so that it votes where it may
-        slow = told.get("votes_take") if "vote" in asked.tools else told.get("takes")
-        return replace(
-            team(asked), input_tokens=310, output_tokens=42, delay=slow or told.get("delays", {}).get(asked.model, STEP)
-        )
+        if told.status:
+            return fault(status=told.status, message=told.message)
+        return replace(told.reply(asked), input_tokens=310, output_tokens=42, delay=told.delay(asked))
+
+    def _asked(self, text: str) -> Told | None:
+        """The entry of the question that comes last in the conversation, and of such that hold each other the longest."""
+        said = {question: json.dumps(question, ensure_ascii=False)[1:-1] for question in self.questions}
+        ends = {question: (text.rfind(each) + len(each), len(each)) for question, each in said.items() if each in text}
+        return self.questions[max(ends, key=ends.__getitem__)] if ends else None
 
 
 @dataclass(slots=True)
@@ -65,7 +109,7 @@ class World:
     """`async with World(folder)`: its authority's certificate is kept in `folder`."""
 
     folder: Path
-    refused: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list[str])
     """Hosts that something tried to reach and that do not exist here."""
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _proxy_port: int = 0
@@ -73,7 +117,7 @@ class World:
     _base_url: str = ""
 
     async def __aenter__(self) -> Self:
-        book = Book(tomllib.loads(REPLIES.read_text("utf-8")))
+        book = Book.read(REPLIES.read_text("utf-8"))
         simulator = await self._stack.enter_async_context(Simulator(book, models=MODELS))
         self._base_url = simulator.base_url
         await self._front()
