@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from massgen.codec import decode
 from massgen.events import Answered, Fact, Presented, Reprompted, Said, ToolReturned, Voted
+from massgen.log.codec import decode
 from massgen.sessions import LOG_NAME
 from tests.command import Ran, started
 from tests.providers import Act, Call, Reply, Simulator, fault

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from massgen.config.loading import load
 from massgen.events import (
     Asked,
     Fact,
@@ -29,7 +30,6 @@ from massgen.events import (
     ToolReturned,
     TurnBegan,
 )
-from massgen.loading import load
 from massgen.log import read
 from massgen.messages import ToolCall
 from massgen.sessions import LOG_NAME

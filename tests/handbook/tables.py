@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
-from massgen import config_limits, config_tools, examples
+from massgen import examples
 from massgen.backends.providers import PROVIDERS
 from massgen.config import Config
-from massgen.schema import field_texts, schema
+from massgen.config import limits as config_limits
+from massgen.config import tools as config_tools
+from massgen.config.schema import field_texts, schema
 from tests.handbook.names import VARIABLES
 
 Rule: TypeAlias = Mapping[str, Any]
@@ -243,4 +245,4 @@ _OWN_KEYS = [
         "profiles": "mapping of names to changes",
     }.items()
 ]
-"""Of the file alone: `massgen.layers` makes one configuration of them."""
+"""Of the file alone: `massgen.config.layers` makes one configuration of them."""
