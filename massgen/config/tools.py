@@ -100,7 +100,7 @@ class OrList:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         inner = handler(cast("Any", schema)["schema"])
         listed = {"type": "array", "items": inner["additionalProperties"], "maxItems": MAX_SERVERS}
-        return {"anyOf": [inner, listed]}
+        return {"anyOf": [{**inner, "maxProperties": MAX_SERVERS}, listed]}
 
 
 def _by_name(given: Any) -> Any:

@@ -5,19 +5,16 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 import click
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from massgen import errors, events, prompts
 from massgen.agents import Task, Turn, briefing
-from massgen.config import Config
-from massgen.config.schema import field_texts, schema, texts_below
+from massgen.config.schema import texts_below
 from massgen.events import Fact, Purpose
 from tests.handbook import tables
 from tests.handbook.limits_page import limits_page
@@ -67,109 +64,6 @@ def _texts(value: str | Mapping[str, str]) -> str:
 def _tools(purpose: Purpose) -> str:
     turn = Turn(1, "", purpose, Task(""), {}, True, *([lambda *_: None] * 4))
     return json.dumps([asdict(tool) for tool in briefing.tools(turn, ["agent1", "agent2"])], indent=2)
-
-
-# --- configuration -------------------------------------------------------------------------------------------------
-
-
-def configuration_page() -> str:
-    """Every section and field of `massgen.config.Config`."""
-    intro = (
-        "A configuration is a YAML file. A key that is not listed here is an error, told with its line and what was "
-        "probably meant. `${NAME}` in a value stands for an environment variable, or one of a `.env` file in the "
-        "working directory. Of all keys only `agents`, each agent's `backend`, and its `type` must be there."
-    )
-    file, *sections = _sections(Config, "")
-    kinds = {"agent": "section, as one of `agents[]`", "extends": "text", "profiles": "mapping of changes by name"}
-    meant = schema()["properties"]
-    own = [f"| `{key}` | {kind} | none | {meant[key]['description']} |" for key, kind in kinds.items()]
-    return _page("Configuration", "massgen/config/__init__.py", intro, "\n".join([file, *own]), *sections)
-
-
-def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
-    told = field_texts()
-    rows = [_row(name, field, told[f"{model.__name__}.{name}"]) for name, field in model.model_fields.items()]
-    table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
-    yield f"## {f'`{path}`' if path else 'The file'}\n\n{inspect.getdoc(model)}\n\n{table}"
-    for name, field in model.model_fields.items():
-        if inner := _within(field.annotation):
-            yield from _sections(inner[0], f"{path}.{name}{inner[1]}".removeprefix("."))
-
-
-def _within(hint: Any) -> tuple[type[BaseModel], str] | None:
-    """The section that a type is or holds, and the marks of what it stands in: `[]` for a list, `.*` for a mapping."""
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return hint, ""
-    marks: Mapping[Any, str] = {list: "[]", dict: ".*"}
-    found = next(filter(None, map(_within, get_args(hint))), None)
-    return found and (found[0], marks.get(get_origin(hint), "") + found[1])
-
-
-def _model(hint: Any) -> type[BaseModel] | None:
-    found = next(iter(get_args(hint)), hint)
-    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
-
-
-def _row(name: str, field: FieldInfo, told: str) -> str:
-    cells = (f"`{name}`", _type(field), _default(field), told)
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-_PLAIN = {"str": "text", "SecretStr": "text", "int": "whole number", "float": "number", "bool": "`true` or `false`"}
-
-
-def _type(field: FieldInfo) -> str:
-    limits = [words for part in _metadata(field) if (words := _limit(part))]
-    return ", ".join([_named(field.annotation), *limits])
-
-
-def _metadata(field: FieldInfo) -> list[Any]:
-    """Its own constraints, and those inside `Annotated[...] | None`."""
-    inner = [part for hint in get_args(field.annotation) for part in getattr(hint, "__metadata__", ())]
-    return [
-        each
-        for part in [*field.metadata, *inner]
-        for each in (part.metadata if isinstance(part, FieldInfo) else [part])
-    ]
-
-
-_LIMITS = {
-    "Ge": ("ge", "at least {}"),
-    "Gt": ("gt", "more than {}"),
-    "Le": ("le", "at most {}"),
-    "MinLen": ("min_length", "at least {} long"),
-    "MaxLen": ("max_length", "at most {} long"),
-}
-
-
-def _limit(part: Any) -> str:
-    if kind := _LIMITS.get(type(part).__name__):
-        return kind[1].format(getattr(part, kind[0]))
-    return f"matching `{part.pattern}`" if getattr(part, "pattern", None) else ""
-
-
-def _named(hint: Any) -> str:
-    hint = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
-    if _model(hint):
-        return "list of sections" if get_origin(hint) is list else "section"
-    args = [arg for arg in get_args(hint) if arg is not type(None)]
-    if all(isinstance(arg, str | bool) for arg in args) and args:
-        return ", ".join(f"`{arg if isinstance(arg, str) else json.dumps(arg)}`" for arg in args)
-    if getattr(hint, "__origin__", None) is list:
-        return f"list of {_named(args[0])}s"
-    if getattr(hint, "__origin__", None) is dict:
-        return "mapping"
-    null = ["`null`"] if type(None) in get_args(hint) else []
-    return " or ".join([*map(_named, args), *null]) if args else _PLAIN[hint.__name__]
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
-        return "as below"
-    return "empty" if value in ("", {}) else f"`{json.dumps(value)}`"
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
@@ -248,7 +142,7 @@ def exit_codes_page() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "prompts.md": prompts_page,
-    "configuration.md": configuration_page,
+    "configuration.md": lambda: _page("Configuration", "massgen/config/__init__.py", *tables.configuration()),
     "facts.md": facts_page,
     "command-line.md": command_line_page,
     "exit-codes.md": exit_codes_page,
