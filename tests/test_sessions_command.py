@@ -227,6 +227,21 @@ def test_a_session_is_shown_with_all_its_answers_votes_and_reasons(three: list[P
         assert part in text
 
 
+def test_the_uses_of_tools_are_shown(capsys: Output) -> None:
+    working = answering(1).use("alice", "mcp__time__now", '{"zone": "UTC"}').result("alice", "noon")
+    working.use("alice", "look").result("alice", "nothing there", is_error=True)
+    for _ in range(99):
+        working.use("alice", "look", '{"at": "\\x1b[2J"}')
+    kept(IDS[0], working)
+    uses = told(capsys, "show").partition("## Tools\n\n")[2].partition("\n\n")[0].split("\n")
+    assert uses[0] == '- alice: mcp__time__now {"zone": "UTC"}'
+    assert uses[1] == "- alice: look {}; it failed"
+    assert uses[2].endswith("; it did not return")
+    assert uses[-1] == "- and 1 more: `massgen sessions export` has all"
+    assert len(uses) == 101
+    assert "\x1b" not in "".join(uses)
+
+
 def test_every_turn_of_a_session_is_shown(capsys: Output) -> None:
     conversation = whole(1).ask("And why?")
     kept(IDS[0], conversation)

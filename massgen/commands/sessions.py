@@ -114,14 +114,19 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
 
 
 @command.command()
-@_SESSION
+@click.argument("session", default="")
 @_JSON_LINES
 def show(session: str, as_json: bool) -> None:
-    """Print all of SESSION: question, team, answers, votes with their reasons, final answer, cost."""
+    """Print all of SESSION: question, team, uses of tools, answers, votes with their reasons, final answer, cost.
+
+    Without SESSION, the latest.
+    """
     from massgen.commands.sessions_show import shown
     from massgen.log import line, read
 
     folder = sessions.find(session)
+    if as_json and not session:
+        tell(f"massgen: session {folder.name}")
     facts = read(folder / sessions.LOG_NAME)
     put("\n".join(map(line, facts)) if as_json else shown(facts, folder, sessions.name(folder)), "ask again")
 

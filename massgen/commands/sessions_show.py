@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from massgen.display.view import View, summary
 from massgen.errors import LogError
-from massgen.events import Answered, Asked, Recorded, TurnFailed, Voted
+from massgen.events import Answered, Asked, Recorded, ToolCalled, ToolReturned, TurnFailed, Voted
+from massgen.exports.parts import ToolUse, ToolUses
 from massgen.streams import line
+
+MAX_USES = 100
+"""Uses of tools that are shown of a question."""
 
 
 def shown(facts: Sequence[Recorded], folder: Path, name: str) -> str:
@@ -28,7 +32,8 @@ def _turn(facts: Sequence[Recorded]) -> str:
     view = View()
     for each in facts:
         view.fact(each)
-    return "\n\n".join([*_question(facts[0].at, view), *_answers(facts), *_votes(facts, view), *_end(facts, view)])
+    parts = _question(facts[0].at, view), _tools(facts), _answers(facts), _votes(facts, view), _end(facts, view)
+    return "\n\n".join(chain.from_iterable(parts))
 
 
 def _question(at: float, view: View) -> Iterator[str]:
@@ -36,6 +41,24 @@ def _question(at: float, view: View) -> Iterator[str]:
         team = ", ".join(f"{each.id} ({line(f'{each.backend} {each.model}', 80)})" for each in asked.roster)
         yield f"# Question\n\n{asked.question}"
         yield f"Asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))}; team: {team}"
+
+
+def _tools(facts: Sequence[Recorded]) -> Iterator[str]:
+    """Who used which tool, and with what; that it failed, if it did."""
+    uses = ToolUses()
+    for each in facts:
+        if isinstance(each.fact, ToolCalled | ToolReturned):
+            uses.add(each.fact, each.at)
+    if uses.made:
+        lines = [_use(each) for each in uses.made[:MAX_USES]]
+        if more := len(uses.made) - len(lines):
+            lines.append(f"- and {more} more: `massgen sessions export` has all")
+        yield "## Tools\n\n" + "\n".join(lines)
+
+
+def _use(use: ToolUse) -> str:
+    state = "; it did not return" if use.result is None else "; it failed" if use.is_error else ""
+    return f"- {use.agent}: {use.name} {line(use.arguments, 200)}{state}"
 
 
 def _answers(facts: Sequence[Recorded]) -> Iterator[str]:
