@@ -1,7 +1,12 @@
-"""Plays the case studies: `python -m tests.case_studies` records the session of each of them anew, in `case_studies/NAME/session`;
-with `pages` it only writes the pages of the handbook that show them whole.
+"""Plays the case studies: `python -m tests.case_studies` records the session of each of them anew; with `pages` it only writes the
+pages of the handbook that show them whole.
 
-What the models say stands in a study's `script.yaml`; everything else is the command's own: it runs with the study's
+A study is a folder of `case_studies/` with `question.txt`, `team.yaml` (and the profiles `replay` and `scripted`), `script.yaml`,
+the modules and data that its tools need, and what is written here: the log in `session/`, the files that the team made in
+`made/`. Its narrative is `handbook/case-studies/NAME.md`; the figures of what was made need an oracle in
+`tests/test_case_studies.py`.
+
+What the models say stands in `script.yaml`; everything else is the command's own: it runs with
 `team.yaml`, profile `scripted`, and asks a server on loopback. The order is kept by facts, as they come on its stdout, not
 by time: a reply is sent once all that came of the one before it is recorded. While it is recorded, replies take the seconds
 that the script gives them; in tests they take none.
@@ -153,7 +158,8 @@ def record(study: Path) -> None:
         shutil.copytree(study, work, ignore=shutil.ignore_patterns("session", "made", "__pycache__"))
         before = {path.name for path in work.iterdir()}
         ran = asyncio.run(play(study, work, speed=1.0))
-        print(ran.err, file=sys.stderr)
+        if ran.code:
+            raise SystemExit(f"{study.name}: exit code {ran.code}, nothing was kept\n{ran.err}")
         (session,) = (work / "sessions").iterdir()
         log = (session / LOG_NAME).read_text("utf-8").replace(f"{root}/", "")
         for name in ("session", "made"):
