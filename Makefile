@@ -67,6 +67,7 @@ docs-serve: .venv/dev  ## the handbook at http://localhost:8000, anew at every c
 
 docs-update: .venv/dev  ## write generated pages, recordings, diagrams, then the outputs that pages show, and show what changed
 	$(BIN)/python -m tests.handbook.casts
+	$(BIN)/python -m tests.case_studies pages
 	$(BIN)/python -m tests.browser.diagrams
 	$(BIN)/python -m tests.handbook update
 	git --no-pager diff --stat -- handbook theme README.md
