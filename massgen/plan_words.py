@@ -4,6 +4,7 @@ Never raises, also of a part of a log: what is said of tasks that are not there 
 whoever shows them makes them safe.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -56,6 +57,15 @@ class Place:
                 what = f"waits for {_names(self.waits)}" if self.waits else "ready"
                 meant = f", meant for {task.assignee}" if task.assignee else ""
                 return f"{what}{meant}{f'; was put back: {task.reason}' if task.reason else ''}"
+
+    @property
+    def notes(self) -> str:
+        """What agents wrote down with it: each key of its metadata with its value."""
+        told = {
+            key: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+            for key, each in self.task.metadata.items()
+        }
+        return "; ".join(f"{key}: {each}" for key, each in told.items())
 
 
 def standing(plan: Plan) -> Standing:

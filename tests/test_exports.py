@@ -429,7 +429,9 @@ def planned() -> Run:
         PlannedTask("cite", "Cite", parent="write"),
     ]
     run = answering(2).plan("alice", *tasks)
-    done = replace(tasks[0], status="completed", assignee="alice", started=START, ended=START + 2)
+    done = replace(
+        tasks[0], status="completed", assignee="alice", started=START, ended=START + 2, metadata={"pages": 7}
+    )
     run.plan("alice", done).plan("bob", replace(tasks[1], status="in_progress", assignee="bob"))
     return run
 
@@ -447,7 +449,7 @@ def test_a_plan_is_told_as_it_stood_at_last_with_who_did_what() -> None:
     ]
     text = rendered(run.facts, "md")
     assert text[text.index("## The plan") : text.index("## What")].rstrip().split("\n")[2:] == [
-        "- [x] read: Read what there is (completed by alice in 2.0 s)",
+        "- [x] read: Read what there is (completed by alice in 2.0 s): pages: 7",
         "- [ ] check: Check the dates (in progress: bob)",
         "- [ ] write: Write (waits for check, cite, meant for bob)",
         "  - [ ] cite: Cite (waits for check)",
@@ -455,6 +457,7 @@ def test_a_plan_is_told_as_it_stood_at_last_with_who_did_what() -> None:
     found = page(run.facts)
     levels = [values["class"] for tag, values in found.tags if tag == "li" and "level" in (values.get("class") or "")]
     assert levels == ["level0 completed", "level0 in_progress", "level0 pending", "level1 pending"]
+    assert "pages: 7" in rendered(run.facts, "html")
 
 
 def test_a_plan_that_outlasts_its_question_is_whole_in_the_next_and_left_out_where_nothing_changed() -> None:

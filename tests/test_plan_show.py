@@ -74,6 +74,20 @@ def test_scripts_get_every_field_and_what_is_ready(planned: Path, capsys: pytest
     }
 
 
+def test_what_agents_wrote_down_stands_below_its_task() -> None:
+    found = {"failed": 131, "cause": "c-207\x1b[2J", "by": ["v411", "größer"]}
+    plan = Plan(
+        {"a": PlannedTask("a", "Count", metadata=found), "b": PlannedTask("b", "More", parent="a", metadata=found)}
+    )
+    note = 'failed: 131; cause: c-207; by: ["v411", "größer"]'
+    assert shown(plan).splitlines()[1:] == [
+        "[ ] a: Count (waits for b)",
+        f"    {note}",
+        "    [ ] b: More (ready)",
+        f"        {note}",
+    ]
+
+
 def test_each_agents_own_plan_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     run = whole(2).ask(after=60).begin("answer")
     for name in run.names:

@@ -46,6 +46,8 @@ def shown(plan: Plan) -> str:
         mark = {"completed": "x", "in_progress": ">", "pending": " "}[place.task.status]
         what = line(f"{place.task.id}: {place.task.description}", MAX_TASK)
         lines.append(f"{'    ' * place.level}[{mark}] {what} ({line(place.state, MAX_TASK)})")
+        if place.notes:
+            lines.append(f"{'    ' * (place.level + 1)}{line(place.notes, MAX_TASK)}")
     return "\n".join(lines)
 
 

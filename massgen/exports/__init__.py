@@ -151,9 +151,8 @@ def _vote_line(vote: Vote) -> str:
 
 def _task_line(place: Place) -> str:
     mark = "x" if place.task.status == "completed" else " "
-    return (
-        f"{'  ' * place.level}- [{mark}] {_plain(f'{place.task.id}: {place.task.description}')} ({_plain(place.state)})"
-    )
+    task, notes = f"{place.task.id}: {place.task.description}", f": {_plain(place.notes)}" if place.notes else ""
+    return f"{'  ' * place.level}- [{mark}] {_plain(task)} ({_plain(place.state)}){notes}"
 
 
 def _event_line(event: Event) -> str:

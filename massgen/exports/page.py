@@ -129,7 +129,8 @@ def _task(place: Place) -> Markup:
     task = place.task
     text = _tag("bdi", line(f"{task.id}: {task.description}", MAX_NOTE))
     state = _tag("span", line(place.state, MAX_NOTE), class_="about")
-    return _tag("li", text, " ", state, class_=f"level{min(place.level, LEVELS)} {task.status}")
+    notes = [_text(place.notes)] if place.notes else []
+    return _tag("li", text, " ", state, *notes, class_=f"level{min(place.level, LEVELS)} {task.status}")
 
 
 def _lanes(turn: Turn) -> Markup:
