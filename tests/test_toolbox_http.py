@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from aiohttp import web
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,11 @@ from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.servers import Servers
 
 ANY: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+def multiply(a: int, b: int) -> int:
+    """Multiplies two numbers."""
+    return a * b
 
 
 def wants_key(app: ASGIApp, key: str) -> ASGIApp:
@@ -45,6 +51,13 @@ async def mcps_own(key: str, port: int = 0) -> AsyncGenerator[int]:
     def add(a: int, b: int) -> int:  # pyright: ignore[reportUnusedFunction]
         """Adds two numbers."""
         return a + b
+
+    @server.tool()
+    async def learn(ctx: Context) -> None:  # pyright: ignore[reportUnusedFunction]
+        """Learns to multiply, and forgets to add."""
+        server.remove_tool("add")
+        server.add_tool(multiply)
+        await ctx.notify_tools_changed()
 
     listener = socket.create_server(("127.0.0.1", port))
     app = wants_key(server.streamable_http_app(), key)
@@ -107,10 +120,23 @@ async def test_a_server_that_wants_a_header_gets_it_and_its_tools_are_used() -> 
             {"type": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "open sesame"}}
         )
         tools = agent_toolbox(servers, {"adder": server})
-        (offered,) = await tools.offered()
+        offered, _ = await tools.offered()
         assert (offered.tool.name, offered.tool.description) == ("mcp__adder__add", "Adds two numbers.")
         assert (await tools.call("mcp__adder__add", {"a": 2, "b": 3})).content == "5"
         assert (await tools.call("mcp__adder__add", {"a": "two"})).is_error
+
+
+async def test_a_server_announces_other_tools_by_the_protocol_of_2026_too() -> None:
+    async with mcps_own("k") as port, Servers() as servers, asyncio.timeout(5):
+        url = f"http://127.0.0.1:{port}/mcp"
+        tools = agent_toolbox(servers, {"n": McpServer.model_validate({"url": url, "headers": {"X-Key": "k"}})})
+        names = ["mcp__n__add", "mcp__n__learn"]
+        assert [each.tool.name for each in await tools.offered()] == names
+        await tools.call("mcp__n__learn", {})
+        while names == [each.tool.name for each in await tools.offered()]:
+            await asyncio.sleep(0.01)
+        assert [each.tool.name for each in await tools.offered()] == ["mcp__n__learn", "mcp__n__multiply"]
+        assert (await tools.call("mcp__n__multiply", {"a": 2, "b": 3})).content == "6"
 
 
 async def test_without_the_header_the_error_names_the_status_and_no_secret() -> None:

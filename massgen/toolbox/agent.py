@@ -85,7 +85,7 @@ class _AgentToolbox:
     async def offered(self) -> Sequence[Offered]:
         """Functions first, then servers in the order of the configuration, each server's tools in its own."""
         listings = await asyncio.gather(*(self._listing(server) for server, _ in self._servers))
-        taken = set(self._reserved)
+        self._calls, taken = {}, set(self._reserved)
         found = [each for function in self._functions if (each := self._function(function, taken))]
         for (server, settings), tools in zip(self._servers, listings, strict=True):
             self._misspelt(server, settings, tools)
