@@ -132,6 +132,15 @@ async def test_a_server_that_ends_at_its_start_is_left_out_and_says_its_last_wor
     ]
 
 
+@pytest.mark.parametrize(("heir", "words"), [("0.3", " | ask for one"), ("600", "")])
+async def test_the_last_words_are_waited_for_to_their_end_but_not_for_long(heir: str, words: str) -> None:
+    notes: list[str] = []
+    async with box(raw("ends", f"heir={heir}"), notes) as tools, asyncio.timeout(8):
+        assert await tools.offered() == []
+    told = f"the server 'raw' cannot be started: it ended, exit code 1; its last words: no licence found{words}; "
+    assert notes == [f"{told}its tools are left out"]
+
+
 async def test_a_program_that_is_not_there_is_named() -> None:
     notes: list[str] = []
     async with box(McpServer(command="npx -y some-server"), notes) as tools:

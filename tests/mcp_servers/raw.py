@@ -1,6 +1,6 @@
 """A server by hand, over stdin and stdout: `raw.py WAY...`. It speaks the protocol of 2025-11-25 unless told otherwise.
 
-Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `odd-tools`,
+Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `heir=SECONDS` (a child has the last word on stderr), `odd-tools`,
 `many-tools`, `endless-pages`, `broken-listing`, `no-tools`, `learns` (has the tools of `LESSONS`, the next at each `learn`). What happens in
 a call, its tool's name says.
 """
@@ -174,6 +174,11 @@ def prepare() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "leaves-child" in WAYS:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # with this one's pipes
+    for way in WAYS:
+        if way.startswith("heir="):
+            last = "import sys, time; time.sleep(float(sys.argv[1])); sys.stderr.write('ask for one')"
+            command = [sys.executable, "-Ic", last, way.removeprefix("heir=")]
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     if "ends" in WAYS:
         sys.exit("no licence found")
     time.sleep(sum(float(way.removeprefix("late=")) for way in WAYS if way.startswith("late=")))
