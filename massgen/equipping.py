@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,8 +58,7 @@ async def equipped(
         boxes = {
             name: _toolbox(config, agent, servers, functions, partial(workspace, name)) for name, agent in users.items()
         }
-        allowed = {name: agent.backend.allowed_tools for name, agent in users.items()}
-        yield {name: Tools(_Guarded(box, allowed[name], redact), approve) for name, box in boxes.items()}
+        yield {name: Tools(_Guarded(box, redact), approve) for name, box in boxes.items()}
 
 
 def _has(config: Config, agent: AgentConfig) -> bool:
@@ -84,7 +82,7 @@ def _toolbox(
         servers,
         {name: _at_work(each, workspace) for name, each in config.servers(agent).items()},
         [functions[source] for source in config.functions(agent)],
-        allowed=agent.allowed_tools,
+        allowed=[each for each in (agent.allowed_tools, agent.backend.allowed_tools) if each is not None],
         excluded=[*agent.exclude_tools, *agent.backend.exclude_tools],
         access=config.tool_access,
         reserved=_RESERVED,
@@ -102,21 +100,17 @@ def _at_work(settings: McpServer, workspace: Callable[[], Path]) -> McpServer:
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """Of the tools in `inner`, those that fit one of `patterns` too, if there are any, and results without secrets."""
+    """The tools in `inner`, and their results without secrets."""
 
     inner: Toolbox
-    patterns: Sequence[str] | None
     redact: Callable[[str], str]
 
     async def offered(self) -> Sequence[Offered]:
-        return [each for each in await self.inner.offered() if self._fits(each.tool.name)]
+        return await self.inner.offered()
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
         returned = await self.inner.call(name, arguments)
         return Returned(self.redact(returned.content), returned.is_error)
-
-    def _fits(self, name: str) -> bool:
-        return self.patterns is None or any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 def _functions(config: Config, users: Mapping[str, AgentConfig]) -> Mapping[str, "Function"]:

@@ -1,9 +1,10 @@
 """What a configuration may say of tools: MCP servers, and which of their tools agents may use for what."""
 
+import difflib
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
@@ -13,6 +14,8 @@ from pydantic_core import CoreSchema, core_schema
 
 MAX_SERVERS = 50
 MAX_NAMED = 1_000
+_COMPARED = 500
+"""Names that a misspelt one is compared with."""
 
 T = TypeVar("T")
 Access: TypeAlias = Literal["read", "write", "irreversible"]
@@ -86,6 +89,17 @@ class McpServer(Section):
 def first_fit(by_pattern: Mapping[str, T], *names: str) -> T | None:
     """The value of the first name or pattern that fits any of `names`."""
     return next((value for each, value in by_pattern.items() if any(fnmatchcase(name, each) for name in names)), None)
+
+
+def tool_prefix(server: str) -> str:
+    """What the names of the tools of `server` begin with, as models see them; those of a long one, without its end."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", f"mcp__{server}__")[:55]
+
+
+def meant(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """Which of `known` may be meant by `name`, both without `prefix`, as the end of a sentence; empty if it is like none."""
+    close = difflib.get_close_matches(name[:60], known[:_COMPARED], 1)
+    return f"; did you mean {f'{prefix}{close[0]}'[:64]!r}?" if close else ""
 
 
 @dataclass(frozen=True)

@@ -165,11 +165,12 @@ def _first_on_path(folder: Path | None) -> Generator[None]:
 
 
 def described(function: Callable[..., Any], source: str = "") -> Function:
-    """`function` as a tool. Its attribute `access`, if it has one, says what it does; else it is taken to `write`."""
+    """`function` as a tool, called as in `source`, `module:function`. Its attribute `access`, if it has one, says what it does;
+    else it is taken to `write`."""
     from pydantic import TypeAdapter
     from pydantic_core import ArgsKwargs
 
-    name = getattr(function, "__name__", type(function).__name__)
+    name = source.rpartition(":")[2] or getattr(function, "__name__", type(function).__name__)
     _check(function)
     adapter = TypeAdapter(cast("type[Any]", function))  # pydantic takes functions too
     schema: dict[str, Any] = {"properties": {}, **adapter.json_schema(), "type": "object"}
