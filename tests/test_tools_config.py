@@ -247,9 +247,37 @@ async def test_functions_that_cannot_be_loaded_are_all_told() -> None:
         async with equipped(config, anything, unused, Path):
             pass
     assert [*caught.value.problems] == [
-        "tools: 'no_such_module:x': it cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'",
-        "tools: 'json:dumps': its parameter 'kw' cannot be given by name; tools are called by name alone",
-        "tools: 'json:nothing': the module 'json' has no function 'nothing'",
+        "tools[0]: 'no_such_module:x': no module 'no_such_module' is in the configuration's folder or installed",
+        "tools[1]: 'json:dumps': its parameter 'kw' cannot be given by name; tools are called by name alone",
+        "agents[0].tools[0]: 'json:nothing': the module 'json' has no function 'nothing'",
+    ]
+
+
+async def test_what_is_wrong_with_a_function_is_told_with_its_place_whichever_file_names_it(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text("def count(text: str) -> int: ...\n")
+    (tmp_path / "sick.py").write_text("import no_such_thing\n")
+    agent = f"agent:\n  backend: {BACKEND}\n  tools:\n    - words:count\n    - words:cuont\n"
+    (tmp_path / "base.yaml").write_text(agent)
+    (tmp_path / "team.yaml").write_text("extends: base.yaml\nprofiles:\n  dev:\n    tools: [sick:x, json:dunp]\n")
+    loaded = load(tmp_path / "team.yaml", {}, profile="dev")
+    with pytest.raises(ConfigError) as caught:
+        async with equipped(loaded.config, anything, unused, Path, loaded=loaded):
+            pass
+    assert [each.removeprefix(f"{tmp_path}/") for each in caught.value.problems] == [
+        "team.yaml:4:13 profiles.dev.tools[0]: 'sick:x': it cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing'",
+        "team.yaml:4:21 profiles.dev.tools[1]: 'json:dunp': the module 'json' has no function 'dunp'; did you mean 'dump'?",
+        "base.yaml:5:7 agent.tools[1]: 'words:cuont': the module 'words' has no function 'cuont'; did you mean 'count'?",
+    ]
+    (tmp_path / "base.yaml").unlink()
+    with pytest.raises(ConfigError, match="agents.0..tools.1.: 'words:cuont'"):
+        async with equipped(loaded.config, anything, unused, Path, loaded=loaded):
+            pass
+
+
+def test_what_is_no_function_at_all_is_told_with_an_example() -> None:
+    assert told(tools=["count", 3]) == [
+        "config: tools[0]: 'count': no function of a module; one looks like words:count, the module first",
+        "config: tools[1]: 3: input should be a valid string",
     ]
 
 

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, TypeAdapter
-from pydantic_core import CoreSchema, core_schema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+    TypeAdapter,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_SERVERS = 50
 MAX_NAMED = 1_000
@@ -133,8 +142,17 @@ McpServers: TypeAlias = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], McpServer], Field(max_length=MAX_SERVERS), OrList()
 ]
 """Servers by name, or a list of them."""
+_FUNCTION = r"^(.*/)?\w+(\.\w+)*:\w+$"
+
+
+def _function(given: Any) -> Any:
+    if isinstance(given, str) and not re.match(_FUNCTION, given):
+        raise PydanticCustomError("function", "no function of a module; one looks like words:count, the module first")
+    return given
+
+
 Functions: TypeAlias = Annotated[
-    list[Annotated[str, Field(pattern=r"^(.*/)?\w+(\.\w+)*:\w+$", max_length=2_000)]], Field(max_length=200)
+    list[Annotated[str, Field(pattern=_FUNCTION, max_length=2_000), BeforeValidator(_function)]], Field(max_length=200)
 ]
 """Python functions, each as `module:function`, or as `FOLDER/module:function`."""
 
