@@ -71,6 +71,20 @@ async def mcps_own(key: str, port: int = 0) -> AsyncGenerator[int]:
 
 
 @asynccontextmanager
+async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncGenerator[str]:
+    """The address at which `answer` answers all."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def by_hand(handle: Callable[[dict[str, Any]], Awaitable[web.Response]]) -> AsyncGenerator[str]:
     """A server of which `handle` answers every call of a tool; its address."""
 
@@ -94,16 +108,8 @@ async def by_hand(handle: Callable[[dict[str, Any]], Awaitable[web.Response]]) -
                 return web.Response(status=405)
         return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
-    app = web.Application()
-    app.router.add_route("*", "/mcp", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
-    finally:
-        await runner.cleanup()
+    async with serving(answer) as url:
+        yield url
 
 
 async def used(url: str, notes: list[str], times: int = 1, **settings: Any) -> list[Returned]:
@@ -146,6 +152,32 @@ async def test_without_the_header_the_error_names_the_status_and_no_secret() -> 
         assert await agent_toolbox(servers, {"adder": server}).offered() == []
     assert "HTTP 401 Unauthorized" in notes[0]
     assert "wrong-key" not in notes[0]
+
+
+@pytest.mark.parametrize(("status", "way"), [(301, ""), (302, ""), (303, ""), (307, ""), (308, ""), (307, "/there")])
+async def test_a_redirect_takes_no_header_to_another_address(status: int, way: str) -> None:
+    heard, asked, notes = list[str](), list[str](), list[str]()
+
+    async def other(request: web.Request) -> web.Response:
+        heard.append(str(request.headers))
+        return web.Response(status=500)
+
+    async with serving(other) as elsewhere:
+
+        async def redirect(request: web.Request) -> web.Response:
+            asked.append(f"{request.path} {request.headers['Authorization']}")
+            return web.Response(
+                status=status, headers={"Location": elsewhere if request.path != "/mcp" else way or elsewhere}
+            )
+
+        async with serving(redirect) as url, Servers(notes.append) as servers:
+            server = McpServer.model_validate({"url": url, "headers": {"Authorization": "Bearer s3cret"}})
+            assert await agent_toolbox(servers, {"moved": server}).offered() == []
+    assert heard == []
+    assert {*asked} == {f"{path} Bearer s3cret" for path in ("/mcp", way) if path}
+    assert len(notes) == 1
+    assert f"Redirect to {elsewhere} not followed" in notes[0]
+    assert "s3cret" not in notes[0]
 
 
 async def test_nobody_at_the_address_is_told_and_a_server_that_comes_back_is_used_again() -> None:
@@ -246,16 +278,8 @@ async def test_a_server_that_does_not_let_go_is_left_after_two_seconds() -> None
         reply = {"jsonrpc": "2.0", "id": message["id"], "result": info}
         return web.json_response(reply, headers={"mcp-session-id": "s"})
 
-    app = web.Application()
-    app.router.add_route("*", "/mcp", keeps)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
+    async with serving(keeps) as url:
         async with Servers() as servers:
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
             assert await agent_toolbox(servers, {"web": McpServer(url=url)}).offered() == []
             began = asyncio.get_running_loop().time()
         assert 1.9 < asyncio.get_running_loop().time() - began < 4
-    finally:
-        await runner.cleanup()
