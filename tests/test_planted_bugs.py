@@ -13,7 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.timeout(60)
 
-RULES = "windows", "quotas", "feedback", "quota_stores.memory", "learning", "books", "gates", "limiter"
+RULES = ".windows", ".quotas", ".feedback", ".stores.memory", ".learning", ".books", ".gates", ""
+"""Modules of `massgen.limiter`, and itself."""
 TESTS = "test_judge", "test_limiter", "test_quotas"
 
 
@@ -87,10 +88,10 @@ class _Planting(SourceFileLoader):
 @contextmanager
 def planted(bug: Bug | None) -> Generator[dict[str, Any]]:
     """The tests, over a copy of the limiter that has `bug`."""
-    names = [*(f"massgen.{name}" for name in RULES), *(f"tests.{name}" for name in TESTS)]
+    names = [*(f"massgen.limiter{name}" for name in RULES), *(f"tests.{name}" for name in TESTS)]
     before = {name: sys.modules.pop(name, None) for name in names}
     try:
-        copies = [_copy(name, bug if bug and name == f"massgen.{bug.module}" else None) for name in names]
+        copies = [_copy(name, bug if bug and name.endswith(f".{bug.module}") else None) for name in names]
         yield {name: test for copy in copies[len(RULES) :] for name, test in vars(copy).items()}
     finally:
         sys.modules.update({name: module for name, module in before.items() if module})
