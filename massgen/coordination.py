@@ -73,8 +73,8 @@ def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan]:
 
 def _freed(state: State, ending: str = "") -> Iterator[Fact]:
     """Puts back what agents were doing who left, or whose turn failed; with an `ending`, turns that are open fail, too."""
-    for name in ("", *state.seats):
-        plan = state.plans.get(name, Plan())
+    plans = ((name, plan) for name, plan in state.plans.items() if not name or name in state.seats)
+    for name, plan in plans:
         for agent in dict.fromkeys(task.assignee for task in plan.tasks.values() if task.status == "in_progress"):
             seat = state.seats.get(agent)
             why = (seat.left or seat.failed or (ending if seat.turn else "")) if seat else GONE
