@@ -4,9 +4,12 @@ import asyncio
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from massgen import sessions
 from massgen.config.loading import load
@@ -23,7 +26,7 @@ from tests.command import ended, massgen, started, write_config
 from tests.conversations import Session, Use, save, worker
 from tests.facts import answering
 from tests.providers import Act, Call, Reply, Simulator, call, fault, hang, say
-from tests.stage import Cue
+from tests.stage import Actor, Cue
 
 TEAM, OWN = Rules(planning="team"), Rules(planning="agent")
 PLAN: Use = ("create_task_plan", {"tasks": [{"id": "a", "description": "Do a."}, {"id": "b", "description": "Do b."}]})
@@ -142,6 +145,40 @@ def test_what_nobody_began_is_put_back_by_nobody() -> None:
     """As no tool leaves it, but a file from elsewhere may."""
     run = answering(2).plan("alice", PlannedTask("a", "Do a.", status="in_progress")).fail("alice", "gone")
     assert not due(fold(run.facts), TEAM)
+
+
+USES: list[Use] = [PLAN, moved("a"), moved("a", "completed"), moved("b"), ("get_ready_tasks", {})]
+ENDS = [Cue("comply"), Cue("refused"), Cue("comply", delay=SLOW)]
+_lives = st.lists(st.tuples(st.lists(st.sampled_from(USES), max_size=5), st.sampled_from(ENDS)), min_size=1, max_size=3)
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(_lives, _lives, st.sampled_from(["agent", "team"]), st.sampled_from([7.0, 1800.0]), st.floats(0, 1))
+def test_whatever_fails_is_cut_off_or_killed_nobody_holds_a_task_whose_turn_failed(
+    first: Any, second: Any, scope: Any, seconds: float, where: float
+) -> None:
+    with TemporaryDirectory() as folder:
+        played = session(Path(folder), Rules(planning=scope), times=Times(run=seconds))
+        played.ask("Why?", cast(first))
+        save(played.facts[: 1 + int(where * len(played.facts))], played.path)
+        state = fold(played.facts)
+        if state.unfinished:
+            state = played.resume(cast(second))
+        facts = played.facts
+    assert agrees(facts, played.rules)
+    for task in (task for plan in state.plans.values() for task in plan.tasks.values() if task.status == "in_progress"):
+        seat = state.seats[task.assignee]
+        assert (seat.left, seat.failed) == ("", "")
+
+
+def cast(lives: list[tuple[list[Use], Cue]]) -> dict[str, Actor]:
+    every = {
+        name: worker(f"{name} says so.", *([use] for use in uses))
+        for name, (uses, _) in zip("xyz", lives, strict=False)
+    }
+    for actor, (_, end) in zip(every.values(), lives, strict=True):
+        actor.cues = [end]
+    return {**every}
 
 
 # --- the command, killed -------------------------------------------------------------------------------------------------
