@@ -147,7 +147,7 @@ def test_what_nobody_began_is_put_back_by_nobody() -> None:
     assert not due(fold(run.facts), TEAM)
 
 
-USES: list[Use] = [PLAN, moved("a"), moved("a", "completed"), moved("b"), ("get_ready_tasks", {})]
+USES: list[Use] = [moved("a"), moved("a", "completed"), moved("b"), ("get_ready_tasks", {})]
 ENDS = [Cue("comply"), Cue("refused"), Cue("comply", delay=SLOW)]
 _lives = st.lists(st.tuples(st.lists(st.sampled_from(USES), max_size=5), st.sampled_from(ENDS)), min_size=1, max_size=3)
 
@@ -158,7 +158,7 @@ def test_whatever_fails_is_cut_off_or_killed_nobody_holds_a_task_whose_turn_fail
     first: Any, second: Any, scope: Any, seconds: float, where: float
 ) -> None:
     with TemporaryDirectory() as folder:
-        played = session(Path(folder), Rules(planning=scope), times=Times(run=seconds))
+        played = session(Path(folder), Rules(planning=scope, stop="decided"), times=Times(run=seconds))
         played.ask("Why?", cast(first))
         save(played.facts[: 1 + int(where * len(played.facts))], played.path)
         state = fold(played.facts)
@@ -172,13 +172,12 @@ def test_whatever_fails_is_cut_off_or_killed_nobody_holds_a_task_whose_turn_fail
 
 
 def cast(lives: list[tuple[list[Use], Cue]]) -> dict[str, Actor]:
-    every = {
-        name: worker(f"{name} says so.", *([use] for use in uses))
-        for name, (uses, _) in zip("xyz", lives, strict=False)
-    }
-    for actor, (_, end) in zip(every.values(), lives, strict=True):
-        actor.cues = [end]
-    return {**every}
+    """Each works by its plan, then comes to its end."""
+    found: dict[str, Actor] = {}
+    for name, (uses, end) in zip("xyz", lives, strict=False):
+        found[name] = worker(f"{name} says so.", [PLAN], *([use] for use in uses))
+        found[name].cues = [end]
+    return found
 
 
 # --- the command, killed -------------------------------------------------------------------------------------------------
