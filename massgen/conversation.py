@@ -20,15 +20,16 @@ from massgen.config import Config, OrchestratorConfig
 from massgen.config.loading import Loaded, environment
 from massgen.continuing import template, window
 from massgen.coordination import Rules
+from massgen.display import Display
 from massgen.equipping import equipped
 from massgen.errors import Exit, LogError, UsageError
-from massgen.events import Asked, Member, Recorded, Resumed
+from massgen.events import Asked, Member, PlanChanged, Recorded, Resumed
 from massgen.limits import keeping
-from massgen.log import Log, Sink, read, redactor
+from massgen.log import Facts, Log, Sink, read, redactor
 from massgen.messages import Media
 from massgen.orchestrator import Orchestrator, Times
 from massgen.planning import Change
-from massgen.resuming import last_run, standing
+from massgen.resuming import standing
 from massgen.state import GONE, State
 from massgen.team import Progress, Team, build, quiet
 
@@ -210,8 +211,8 @@ class Conversation:
             team.agents, log, rules(config.orchestrator), limits, dice=team.dice, timer=team.timer
         )
         self._run, run.sinks, run.notes = run, [*sinks], []
-        if sinks and isinstance(asked, Resumed):
-            run.catch_up(last_run(read(log.path)))
+        if sinks and (self.state.plans or isinstance(asked, Resumed)):
+            _catch_up(run, read(log.path), asked)
         began = time.monotonic()
         try:
             await run.run(asked, plan)
@@ -220,6 +221,13 @@ class Conversation:
         await asyncio.to_thread(log.settle)  # an answer that is told is there for good
         lessons, self._lessons[:] = [*self._lessons], []
         return _result(self.state, folder, [*run.notes, *lessons], round(time.monotonic() - began, 3))
+
+
+def _catch_up(run: Orchestrator, facts: Facts, asked: Asked | Resumed) -> None:
+    """Tell what there is of a question that goes on, and displays how the plans stood before."""
+    start = max(0, facts.last(Asked)) if isinstance(asked, Resumed) else len(facts)
+    run.catch_up(facts.of(PlanChanged, stop=start), Display)
+    run.catch_up(facts[start:])
 
 
 def check_question(question: str) -> None:

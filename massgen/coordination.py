@@ -5,14 +5,14 @@ current answer, so a new answer voids the votes before it. When every living age
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
 from massgen.events import Ballot, Chosen, Fact, PlanChanged, Presented, Purpose, Stopped, TurnFailed, VotingOpened
 from massgen.planning import MOST_TASKS, Plan, released
-from massgen.state import Seat, State, label_number, normalised
+from massgen.state import GONE, Seat, State, label_number, normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def due(state: State, rules: Rules) -> list[Step]:
     """What is to happen now: agents to ask and facts to record. Empty: wait for a turn to end, or the run is over."""
     if state.stopped or state.asked is None:
         return []
-    if freed := _freed(state):
+    if freed := next(_freed(state), None):
         return [freed]
     if state.chosen is None:
         return _summary(state) if state.oldest and state.living else _deliberation(state, rules)
@@ -71,13 +71,15 @@ def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan]:
     return name, replace(state.plans.get(name, Plan()), limit=rules.max_tasks_per_plan, scope=scope)
 
 
-def _freed(state: State) -> PlanChanged | None:
-    """What agents that left had taken of the team's plan is anyone's again."""
-    plan = state.plans.get("")
-    for seat in state.seats.values() if plan else ():
-        if seat.left and plan and (change := released(plan, seat.agent, seat.left)).tasks:
-            return PlanChanged(seat.agent, None, "", change.tasks, change.deleted, change.order)
-    return None
+def _freed(state: State, ending: str = "") -> Iterator[Fact]:
+    """Puts back what agents were doing who left, or whose turn failed; with an `ending`, turns that are open fail, too."""
+    plans = ((name, plan) for name, plan in state.plans.items() if not name or name in state.seats)
+    for name, plan in plans:
+        for agent in dict.fromkeys(task.assignee for task in plan.tasks.values() if task.status == "in_progress"):
+            seat = state.seats.get(agent)
+            why = (seat.left or seat.failed or (ending if seat.turn else "")) if seat else GONE
+            if agent and why:
+                yield PlanChanged(agent, None, name, released(plan, agent, why).tasks)
 
 
 def _summary(state: State) -> list[Step]:
@@ -158,9 +160,8 @@ def _by_vote(state: State, rules: Rules) -> Chosen | None:
 def _settled(state: State, outstanding: int) -> bool:
     """Whether no distribution of the outstanding votes makes another entry win (of equals, the earliest does)."""
     tally, leader = state.tally, state.leader
-    votes = tally.get(leader, 0)
     others = (entry[0] for entry in state.entries if entry[0] != leader)
-    return all(tally.get(seq, 0) + outstanding < votes + (seq > leader) for seq in others)
+    return all(tally.get(seq, 0) + outstanding < tally.get(leader, 0) + (seq > leader) for seq in others)
 
 
 def _presenter(state: State, chosen: Chosen) -> Seat | None:
@@ -192,7 +193,7 @@ def _conclusion(state: State, rules: Rules, chosen: Chosen) -> list[Step]:
 
 def cut_short(state: State) -> list[Fact]:
     """What to record when time has run out: the end of open turns, and the best answer so far, if there is one."""
-    ended: list[Fact] = interrupted(state, "cancelled", "time ran out")
+    ended = [*interrupted(state, "cancelled", "time ran out"), *_freed(state, "time ran out")]
     if state.presented:
         return [*ended, Stopped("answered")]
     if state.answers:
@@ -290,8 +291,7 @@ def _answer_refusal(state: State, rules: Rules, seat: Seat, content: str) -> str
 
 
 def _too_close(shown: str, content: str, rules: Rules) -> bool:
-    limit = NOVELTY[rules.answer_novelty_requirement]
-    return limit < 1 and _overlap(shown, content) > limit
+    return (limit := NOVELTY[rules.answer_novelty_requirement]) < 1 and _overlap(shown, content) > limit
 
 
 def _overlap(one: str, other: str) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from massgen import prompts
 from massgen.agents.tools import Approve, Tools
 from massgen.approval import by_rule
-from massgen.config import AgentConfig, Config
+from massgen.config import AgentConfig, Config, Where
+from massgen.config.layers import from_file
+from massgen.config.loading import Loaded
 from massgen.config.tools import McpServer
-from massgen.errors import ConfigError
+from massgen.config.yaml_tree import Node, dotted
+from massgen.errors import ConfigError, Problem
 from massgen.planning import tools as planning_tools
 from massgen.streams import line
 from massgen.toolbox import Offered, Returned, Toolbox
@@ -38,10 +40,12 @@ async def equipped(
     noted: Callable[[str], None],
     workspace: Callable[[str], Path],
     redact: Callable[[str], str] = str,
+    loaded: Loaded | None = None,
 ) -> AsyncGenerator[Mapping[str, Tools]]:
     """The tools of each agent of `config` that has some, by its id. Their servers are started at their first use; leaving
     ends them. `ask` is whom an agent asks where the configuration says so; `noted` is told what users should know; `workspace`
-    finds an agent's own folder; `redact` takes secrets out of what tools return: models are shown what is recorded.
+    finds an agent's own folder; `redact` takes secrets out of what tools return: models are shown what is recorded; `loaded`
+    is where `config` is from.
 
     Raises `ConfigError` for functions that cannot be loaded. Nothing of MCP is imported before a server is used."""
     named = config.named_agents
@@ -53,14 +57,13 @@ async def equipped(
         return
     from massgen.toolbox.servers import Servers  # a run without tools is spared all this
 
-    functions = _functions(config, users)
+    functions = _functions(config, users, loaded)
     approve = by_rule(config.tool_approval, ask)
     async with Servers(lambda note: noted(line(note, MAX_NOTE))) as servers:
         boxes = {
             name: _toolbox(config, agent, servers, functions, partial(workspace, name)) for name, agent in users.items()
         }
-        allowed = {name: agent.backend.allowed_tools for name, agent in users.items()}
-        yield {name: Tools(_Guarded(box, allowed[name], redact), approve) for name, box in boxes.items()}
+        yield {name: Tools(_Guarded(box, redact), approve) for name, box in boxes.items()}
 
 
 def _has(config: Config, agent: AgentConfig) -> bool:
@@ -84,7 +87,7 @@ def _toolbox(
         servers,
         {name: _at_work(each, workspace) for name, each in config.servers(agent).items()},
         [functions[source] for source in config.functions(agent)],
-        allowed=agent.allowed_tools,
+        allowed=[each for each in (agent.allowed_tools, agent.backend.allowed_tools) if each is not None],
         excluded=[*agent.exclude_tools, *agent.backend.exclude_tools],
         access=config.tool_access,
         reserved=_RESERVED,
@@ -102,27 +105,23 @@ def _at_work(settings: McpServer, workspace: Callable[[], Path]) -> McpServer:
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """Of the tools in `inner`, those that fit one of `patterns` too, if there are any, and results without secrets."""
+    """The tools in `inner`, and their results without secrets."""
 
     inner: Toolbox
-    patterns: Sequence[str] | None
     redact: Callable[[str], str]
 
     async def offered(self) -> Sequence[Offered]:
-        return [each for each in await self.inner.offered() if self._fits(each.tool.name)]
+        return await self.inner.offered()
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
         returned = await self.inner.call(name, arguments)
         return Returned(self.redact(returned.content), returned.is_error)
 
-    def _fits(self, name: str) -> bool:
-        return self.patterns is None or any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
-
-def _functions(config: Config, users: Mapping[str, AgentConfig]) -> Mapping[str, "Function"]:
+def _functions(config: Config, users: Mapping[str, AgentConfig], loaded: Loaded | None) -> Mapping[str, "Function"]:
     """Each function that somebody uses, loaded once, by how the configuration names it."""
     found: dict[str, Function] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     for source in _each(config.functions(agent) for agent in users.values()):
         from massgen.toolbox.functions import load
 
@@ -130,10 +129,31 @@ def _functions(config: Config, users: Mapping[str, AgentConfig]) -> Mapping[str,
         try:
             (found[source],) = load([name], Path(folder) if folder else None)
         except ConfigError as error:
-            problems += [f"tools: {problem.removeprefix('tools[0]: ')}" for problem in error.problems]
+            problems += [_placed(each.message, _place(config, source), loaded) for each in error.details]
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _place(config: Config, source: str) -> Where:
+    """Where `source` is named first."""
+    lists: list[tuple[Where, list[str]]] = [
+        (("agents", n, "tools"), each.tools) for n, each in enumerate(config.agents)
+    ]
+    return next(
+        (*where, tools.index(source)) for where, tools in [(("tools",), config.tools), *lists] if source in tools
+    )
+
+
+def _placed(message: str, where: Where, loaded: Loaded | None) -> Problem:
+    """The problem with its place in the file, if there is one, which is read again to find it."""
+    try:
+        node = from_file(Path(loaded.files[0])).resolved(loaded.profile) if loaded else Node(None)
+        for step in where:
+            node = node.items[step] if isinstance(step, int) else node.mapping[step]
+    except (LookupError, ConfigError):
+        return Problem(message, dotted(where))
+    return node.problem(message)
 
 
 def _each(every: Iterable[Sequence[str]]) -> list[str]:

@@ -128,10 +128,10 @@ class Orchestrator:
             raise
         return self.state
 
-    def catch_up(self, facts: Iterable[Recorded]) -> None:
-        """Tell the sinks what was recorded before they came."""
+    def catch_up(self, facts: Iterable[Recorded], whom: type = object) -> None:
+        """Tell the sinks that are a `whom` what was recorded before they came."""
         for recorded in facts:
-            self._tell(lambda sink, recorded=recorded: sink.fact(recorded))
+            self._tell(lambda sink, recorded=recorded: sink.fact(recorded) if isinstance(sink, whom) else None)
 
     def record(self, *facts: Fact) -> None:
         """Append `facts`, of which a crash leaves all or none; fold them, tell the sinks."""

@@ -159,6 +159,8 @@ def _sound(plan: Plan) -> Plan:
     """`plan` without what is said of tasks that it does not have."""
 
     def mended(task: PlannedTask) -> PlannedTask:
+        if plan.tasks.keys() >= {*task.depends_on, task.parent or task.id}:
+            return task
         known = tuple(name for name in task.depends_on if name in plan.tasks)
         return replace(task, depends_on=known, parent=task.parent if task.parent in plan.tasks else "")
 

@@ -65,6 +65,8 @@ class Seat:
     """Why it voted so."""
     left: str = ""
     """Why it left the team; empty while it is in."""
+    failed: str = ""
+    """Why its last turn failed, until it is asked again; an interruption is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +244,16 @@ def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFaile
     seat = state.seats[fact.agent]
     match fact:
         case TurnBegan(_, purpose, ballot):
-            seat = replace(seat, turn=seq, suspended=None, purpose=purpose, ballot=ballot, labels=len(ballot))
+            seat = replace(seat, turn=seq, purpose=purpose, ballot=ballot, labels=len(ballot))
+            seat = replace(seat, suspended=None, failed="")
         case Informed(_, _, ballot):
             seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
         case Voted(_, _, choice, reason):
             seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
         case _:
-            left = "" if fact.kind in ("cancelled", "interrupted") else fact.cause or fact.kind
-            seat = replace(seat, turn=None, suspended=seat.turn if fact.kind == "interrupted" else None, left=left)
+            why = "" if fact.kind == "interrupted" else fact.cause or fact.kind
+            seat = replace(seat, turn=None, suspended=None if why else seat.turn, failed=why)
+            seat = replace(seat, left="" if fact.kind == "cancelled" else why)
     return _seated(state, seat)
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from massgen import prompts
-from massgen.acts import Final, NewAnswer, Vote
+from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents.loop import ROUNDS_A_TURN
 from massgen.agents.tools import MAX_SHOWN, Approve, Tools
 from massgen.backends import Tool
@@ -16,7 +16,7 @@ from massgen.events import Purpose, Reprompted, ToolCalled, ToolReturned
 from massgen.messages import Finish, Message, Text, ToolCall, ToolCallDelta, ToolResult
 from massgen.testing import Scripted, calls, says
 from massgen.toolbox import Access, Offered, Returned
-from tests.stage import offered
+from tests.stage import offered, play
 from tests.test_loop_agent import GOOD, Scene
 
 DOES: Mapping[str, Access] = {"look": "read", "find": "read", "draft": "write", "note": "write", "send": "irreversible"}
@@ -31,6 +31,8 @@ class Box:
     """So many calls are begun before one returns, the last one first."""
     used: list[str] = field(default_factory=list[str])
     said: str = ""
+    takes: float = 0
+    """Seconds."""
     waiting: list[asyncio.Event] = field(default_factory=list[asyncio.Event])
 
     async def offered(self) -> Sequence[Offered]:
@@ -38,6 +40,7 @@ class Box:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
         self.used.append(f"{name} {arguments.get('text', '')}".strip())
+        await asyncio.sleep(self.takes)
         if self.together:
             self.waiting.append(asyncio.Event())
             mine = self.waiting[-1]
@@ -158,6 +161,21 @@ async def test_what_cannot_be_undone_is_asked_for_and_nothing_else(why: str) -> 
     assert asked == ['a send {"text": "b"}']
     assert box.used == (["note a"] if why else ["note a", "send b"])
     assert told(played) == ["note said a", why or "send said b"]
+
+
+def test_a_turn_does_not_time_out_while_a_person_reads_what_is_asked() -> None:
+    async def slowly(agent: str, call: ToolCall) -> str:
+        await asyncio.sleep(3_000)
+        return ""
+
+    async def sends(seconds: float) -> Act:
+        played = scene([uses("send a", "send b"), says("x")], "present", Box(takes=seconds), slowly)
+        async with asyncio.timeout(600) as limit:
+            return await played.agent.turn(replace(played.turn, limit=limit))
+
+    assert play(sends(299)) == Final("x")
+    with pytest.raises(TimeoutError):
+        play(sends(301))
 
 
 async def test_without_anybody_to_ask_it_is_not_done() -> None:

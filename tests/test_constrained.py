@@ -264,6 +264,35 @@ def test_definitions_that_a_tool_refers_to_stay_reachable() -> None:
         jsonschema.validate({"call": {"tool": "plan", "steps": ["a"]}}, schema)
 
 
+def drawing(name: str, **point: Any) -> Tool:
+    """A tool whose one parameter is a `Point`, by reference."""
+    given = {"properties": {"at": {"$ref": "#/$defs/Point"}}, "$defs": {"Point": point}}
+    return Tool(name, "", given)
+
+
+def test_definitions_of_one_name_are_each_tools_own() -> None:
+    tools = [drawing("plot", type="array", items={"$ref": "#/$defs/Point"}), drawing("mark", type="integer")]
+    schema = schema_of(tools)
+    for right in ('{"tool": "plot", "at": [[], [[]]]}', '{"tool": "mark", "at": 3}'):
+        jsonschema.validate({"call": json.loads(right)}, schema)
+    for wrong in ('{"tool": "plot", "at": 3}', '{"tool": "plot", "at": [3]}', '{"tool": "mark", "at": []}'):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"call": json.loads(wrong)}, schema)
+
+
+def test_references_to_other_places_than_definitions_lead_where_they_did() -> None:
+    tree = {"properties": {"size": {"type": "integer"}, "also": {"$ref": "#/properties/size"}, "below": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}}  # fmt: skip
+    old = {"properties": {"n": {"$ref": "#/definitions/N"}}, "definitions": {"N": {"type": "integer"}}}
+    web = {"properties": {"any": {"anyOf": [{"$ref": "https://example.com/schema"}, True]}}}
+    schema = schema_of([Tool("grow", "", tree), Tool("count", "", old), Tool("fetch", "", web)])
+    jsonschema.validate({"call": {"tool": "grow", "size": 1, "also": 2, "below": {"size": 3}}}, schema)
+    jsonschema.validate({"call": {"tool": "count", "n": 1}}, schema)
+    assert schema["properties"]["call"]["anyOf"][2]["properties"]["any"] == web["properties"]["any"]
+    for wrong in ({"tool": "grow", "size": 1, "also": "x", "below": None}, {"tool": "count", "n": "x"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"call": wrong}, schema)
+
+
 def test_a_tool_without_parameters_has_a_form_too() -> None:
     request = constrain(Request([ASK], [Tool("stop", "", {}), Tool("odd", "", {"properties": {"a": True}})]))
     assert '{"call": {"tool": "stop"}} - ' in request.messages[0].text

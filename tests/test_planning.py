@@ -357,17 +357,10 @@ def test_what_an_agent_did_not_finish_is_anyones_again_with_the_reason():
     assert statuses(freed) == "!...+"
     assert [each.assignee for each in freed.tasks.values()] == ["one", "", "", "", "two"]
     assert [each.reason for each in freed.tasks.values()] == ["", "timed out", "timed out", "", ""]
+    assert released(plan, "nobody", "why") == Change()
     again = did(freed, "b+", agent="two")
     assert again.tasks["b"].reason == "timed out"
     assert did(again, "b!", agent="two").tasks["b"].reason == ""
-
-
-def test_one_task_that_failed_can_be_put_back_alone():
-    plan = did(plan_of(task("a"), task("b")), "a+", "b+")
-    change = released(plan, "a", "the server was gone", name="b")
-    assert statuses(changed(plan, change)) == "+."
-    assert changed(plan, change).tasks["b"].reason == "the server was gone"
-    assert released(plan, "nobody", "why") == released(plan, "a", "why", name="z") == Change()
 
 
 # --- against the oracle ---

@@ -1,6 +1,7 @@
 """A team that works by one plan, end to end: who takes what, what becomes of it if one leaves, and after `kill -9`."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import pytest
 
 from massgen import sessions
 from massgen.config.loading import load
-from massgen.conversation import rules
+from massgen.conversation import Conversation, rules
+from massgen.display import NoView
+from massgen.display.view import View
 from massgen.errors import Exit
-from massgen.events import PlanChanged, ToolReturned, TurnFailed
+from massgen.events import Asked, PlanChanged, Recorded, ToolReturned, TurnFailed
 from massgen.log import read
+from massgen.messages import Chunk
+from massgen.plan_words import Standing
 from massgen.planning import Plan
 from massgen.replay.verifying import verify
 from massgen.state import fold
@@ -102,3 +107,65 @@ async def test_a_team_divides_its_tasks_one_dies_and_all_is_done_across_a_kill(t
 
 def tasks(plan: Plan) -> dict[str, tuple[str, str]]:
     return {name: (each.status, each.assignee) for name, each in plan.tasks.items()}
+
+
+class Seen(NoView):
+    """A display: where the team's plan stands for it when the question comes."""
+
+    def __init__(self) -> None:
+        self.view, self.at_first = View(), None
+        self.facts: list[Recorded] = []
+
+    at_first: Standing | None
+
+    def fact(self, recorded: Recorded) -> None:
+        self.view.fact(recorded)
+        self.facts.append(recorded)
+        if isinstance(recorded.fact, Asked):
+            self.at_first = self.view.plans.get("")
+
+
+class Heard:
+    """A sink that is no display."""
+
+    def __init__(self) -> None:
+        self.facts: list[Recorded] = []
+
+    def fact(self, recorded: Recorded) -> None:
+        self.facts.append(recorded)
+
+    def delta(self, agent: str, chunk: Chunk) -> None:
+        pass
+
+
+def planner(asked: Call) -> Reply:
+    """Makes a plan and does the first of its tasks. Asked again it does the second."""
+    count = sum(each["role"] == "tool" for each in asked.messages)
+    script = [start("b"), done("b")] if "Again." in str(asked.messages) else FIRST["m1"]
+    return script[count] if count < len(script) else say("Done.")
+
+
+async def test_a_display_of_a_later_question_knows_the_whole_plan_and_no_other_sink_hears_of_what_was(
+    tmp_path: Path,
+) -> None:
+    silent = [hang()]  # to the first call of the second question
+    async with Simulator(
+        lambda asked: silent.pop() if silent and "Again." in str(asked.messages) else planner(asked)
+    ) as simulator:
+        how = {"enable_agent_task_planning": True, "plan_scope": "team"}
+        config = load(write_config(tmp_path / "team.yaml", simulator.base_url, 1, orchestrator={"coordination": how}))
+        seen, heard = [Seen() for _ in range(3)], [Heard() for _ in range(3)]
+        async with Conversation(config, session_dir=tmp_path) as conversation:
+            await conversation.ask("Do it.", sinks=[seen[0], heard[0]])
+            asking = asyncio.ensure_future(conversation.ask("Again.", sinks=[seen[1], heard[1]]))
+            await simulator.until(lambda: not silent)
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+        async with Conversation(config, session=conversation.folder) as conversation:
+            await conversation.finish(sinks=[seen[2], heard[2]])
+    before = Standing(1, 3, (), 2, 0)
+    assert [each.at_first for each in seen] == [None, before, before]
+    assert [each.view.plans[""] for each in seen] == [before, before, Standing(2, 3, (), 1, 0)]
+    assert [each.facts[0].fact for each in heard] == [heard[0].facts[0].fact, *[heard[2].facts[0].fact] * 2]
+    assert all(isinstance(each.facts[0].fact, Asked) for each in heard)

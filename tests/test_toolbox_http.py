@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from aiohttp import web
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,11 @@ from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.servers import Servers
 
 ANY: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+def multiply(a: int, b: int) -> int:
+    """Multiplies two numbers."""
+    return a * b
 
 
 def wants_key(app: ASGIApp, key: str) -> ASGIApp:
@@ -46,6 +52,13 @@ async def mcps_own(key: str, port: int = 0) -> AsyncGenerator[int]:
         """Adds two numbers."""
         return a + b
 
+    @server.tool()
+    async def learn(ctx: Context) -> None:  # pyright: ignore[reportUnusedFunction]
+        """Learns to multiply, and forgets to add."""
+        server.remove_tool("add")
+        server.add_tool(multiply)
+        await ctx.notify_tools_changed()
+
     listener = socket.create_server(("127.0.0.1", port))
     app = wants_key(server.streamable_http_app(), key)
     running = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
@@ -55,6 +68,20 @@ async def mcps_own(key: str, port: int = 0) -> AsyncGenerator[int]:
     finally:
         running.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncGenerator[str]:
+    """The address at which `answer` answers all."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -81,16 +108,8 @@ async def by_hand(handle: Callable[[dict[str, Any]], Awaitable[web.Response]]) -
                 return web.Response(status=405)
         return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
-    app = web.Application()
-    app.router.add_route("*", "/mcp", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
-    finally:
-        await runner.cleanup()
+    async with serving(answer) as url:
+        yield url
 
 
 async def used(url: str, notes: list[str], times: int = 1, **settings: Any) -> list[Returned]:
@@ -107,10 +126,23 @@ async def test_a_server_that_wants_a_header_gets_it_and_its_tools_are_used() -> 
             {"type": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "open sesame"}}
         )
         tools = agent_toolbox(servers, {"adder": server})
-        (offered,) = await tools.offered()
+        offered, _ = await tools.offered()
         assert (offered.tool.name, offered.tool.description) == ("mcp__adder__add", "Adds two numbers.")
         assert (await tools.call("mcp__adder__add", {"a": 2, "b": 3})).content == "5"
         assert (await tools.call("mcp__adder__add", {"a": "two"})).is_error
+
+
+async def test_a_server_announces_other_tools_by_the_protocol_of_2026_too() -> None:
+    async with mcps_own("k") as port, Servers() as servers, asyncio.timeout(5):
+        url = f"http://127.0.0.1:{port}/mcp"
+        tools = agent_toolbox(servers, {"n": McpServer.model_validate({"url": url, "headers": {"X-Key": "k"}})})
+        names = ["mcp__n__add", "mcp__n__learn"]
+        assert [each.tool.name for each in await tools.offered()] == names
+        await tools.call("mcp__n__learn", {})
+        while names == [each.tool.name for each in await tools.offered()]:
+            await asyncio.sleep(0.01)
+        assert [each.tool.name for each in await tools.offered()] == ["mcp__n__learn", "mcp__n__multiply"]
+        assert (await tools.call("mcp__n__multiply", {"a": 2, "b": 3})).content == "6"
 
 
 async def test_without_the_header_the_error_names_the_status_and_no_secret() -> None:
@@ -120,6 +152,32 @@ async def test_without_the_header_the_error_names_the_status_and_no_secret() -> 
         assert await agent_toolbox(servers, {"adder": server}).offered() == []
     assert "HTTP 401 Unauthorized" in notes[0]
     assert "wrong-key" not in notes[0]
+
+
+@pytest.mark.parametrize(("status", "way"), [(301, ""), (302, ""), (303, ""), (307, ""), (308, ""), (307, "/there")])
+async def test_a_redirect_takes_no_header_to_another_address(status: int, way: str) -> None:
+    heard, asked, notes = list[str](), list[str](), list[str]()
+
+    async def other(request: web.Request) -> web.Response:
+        heard.append(str(request.headers))
+        return web.Response(status=500)
+
+    async with serving(other) as elsewhere:
+
+        async def redirect(request: web.Request) -> web.Response:
+            asked.append(f"{request.path} {request.headers['Authorization']}")
+            return web.Response(
+                status=status, headers={"Location": elsewhere if request.path != "/mcp" else way or elsewhere}
+            )
+
+        async with serving(redirect) as url, Servers(notes.append) as servers:
+            server = McpServer.model_validate({"url": url, "headers": {"Authorization": "Bearer s3cret"}})
+            assert await agent_toolbox(servers, {"moved": server}).offered() == []
+    assert heard == []
+    assert {*asked} == {f"{path} Bearer s3cret" for path in ("/mcp", way) if path}
+    assert len(notes) == 1
+    assert f"Redirect to {elsewhere} not followed" in notes[0]
+    assert "s3cret" not in notes[0]
 
 
 async def test_nobody_at_the_address_is_told_and_a_server_that_comes_back_is_used_again() -> None:
@@ -220,16 +278,8 @@ async def test_a_server_that_does_not_let_go_is_left_after_two_seconds() -> None
         reply = {"jsonrpc": "2.0", "id": message["id"], "result": info}
         return web.json_response(reply, headers={"mcp-session-id": "s"})
 
-    app = web.Application()
-    app.router.add_route("*", "/mcp", keeps)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
+    async with serving(keeps) as url:
         async with Servers() as servers:
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
             assert await agent_toolbox(servers, {"web": McpServer(url=url)}).offered() == []
             began = asyncio.get_running_loop().time()
         assert 1.9 < asyncio.get_running_loop().time() - began < 4
-    finally:
-        await runner.cleanup()

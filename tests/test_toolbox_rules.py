@@ -92,13 +92,31 @@ async def test_lists_choose_tools_by_either_name_and_what_they_name_in_vain_is_n
     async with Servers(notes.append) as servers:
         every = [
             agent_toolbox(servers, {"raw": server}),
-            agent_toolbox(servers, {"raw": server}, allowed=["mcp__raw__echo"]),
+            agent_toolbox(servers, {"raw": server}, allowed=[["mcp__*"], ["mcp__raw__echo"]]),
             agent_toolbox(servers, {"raw": server}, excluded=["mcp__raw__echo"]),
         ]
         found = [[each.tool.name for each in await tools.offered()] for tools in every]
         assert found == [["mcp__raw__echo", "mcp__raw__parts"], ["mcp__raw__echo"], ["mcp__raw__parts"]]
         assert (await every[0].call("mcp__raw__pid", {})).content == "no tool is called 'mcp__raw__pid'"
-    assert notes == ["the server 'raw' has no tool 'ehco', which its configuration names"]
+    assert notes == ["the server 'raw' has no tool 'ehco', which the configuration names; did you mean 'echo'?"]
+
+
+async def test_names_that_an_agent_is_given_are_compared_with_the_tools_of_their_server_once_they_are_known() -> None:
+    notes: list[str] = []
+    server = raw(access={"xyz": "read", "e*": "read"}, tool_timeouts={"slwo": 5})
+    names = ["mcp__raw__ehco", "mcp__raw__q*", "mcp__other__x", "*_y", "sum"]
+    async with Servers(notes.append) as servers:
+        for _ in range(2):
+            one = agent_toolbox(servers, {"raw": server}, allowed=[["mcp__raw__echo"]], excluded=names)
+            assert [each.tool.name for each in await one.offered()] == ["mcp__raw__echo"]
+            assert await one.offered() == await one.offered()
+    told = [note.removeprefix("the server 'raw' has no tool ") for note in notes]
+    assert told == [
+        "'xyz', which the configuration names",
+        "'slwo', which the configuration names; did you mean 'slow'?",
+        "'mcp__raw__ehco', which the configuration names; did you mean 'mcp__raw__echo'?",
+        "'mcp__raw__q*', which the configuration names",
+    ]
 
 
 VALID: list[Any] = [

@@ -33,6 +33,10 @@ async def names(toolbox: Toolbox) -> list[str]:
     return [each.tool.name.removeprefix("mcp__raw__") for each in await toolbox.offered()]
 
 
+async def does(toolbox: Toolbox) -> dict[str, str]:
+    return {each.tool.name.removeprefix("mcp__raw__"): each.access for each in await toolbox.offered()}
+
+
 def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
@@ -57,6 +61,41 @@ async def test_a_result_of_parts_becomes_text_and_what_is_no_text_is_named() -> 
             "[a resource: file:///b, 3 bytes]",
         ]
         assert (await tools.call("mcp__raw__nothing", {})).content == '{"n": 1}'
+
+
+async def test_tools_that_a_server_announces_are_offered_from_the_next_turn_on_as_the_configuration_has_it() -> None:
+    notes: list[str] = []
+    server = raw("learns", access={"learn": "read"})
+    async with Servers(notes.append) as servers:
+        first = agent_toolbox(servers, {"raw": server})
+        second = agent_toolbox(servers, {"raw": server}, excluded=["*look"], access={"*burn": "write"})
+        assert await does(first) == {"learn": "read", "look": "irreversible"}
+        assert await does(second) == {"learn": "read"}
+        await first.call("mcp__raw__learn", {})
+        offered = await asyncio.gather(does(first), does(second))
+        assert offered[0] == {"learn": "read", "burn": "irreversible", "look": "irreversible"}
+        assert offered[1] == {"learn": "read", "burn": "write"}
+        assert (await first.call("mcp__raw__burn", {})).content == "done"
+        await first.call("mcp__raw__learn", {})
+        gone = await first.call("mcp__raw__look", {})
+        assert (gone.content, gone.is_error) == ("the server 'raw' has no tool 'look' any longer", True)
+        assert [*await does(first)] == ["learn", "burn"]
+        assert (await first.call("mcp__raw__look", {})).content == "no tool is called 'mcp__raw__look'"
+        assert notes == []
+
+
+async def test_a_server_that_does_not_tell_the_tools_it_announced_keeps_those_before() -> None:
+    notes: list[str] = []
+    async with box(raw("learns"), notes) as tools:
+        assert await names(tools) == ["learn", "look"]
+        for _ in range(3):
+            await tools.call("mcp__raw__learn", {})
+        assert await names(tools) == ["learn", "burn"]
+        await tools.call("mcp__raw__learn", {})
+        assert await names(tools) == ["learn", "look"]
+        assert (await tools.call("mcp__raw__look", {})).content == "done"
+    told = "the server 'raw': it announced other tools, and does not tell them: tools: Input should be a valid list"
+    assert notes == [told]
 
 
 async def test_no_server_starts_before_it_is_used_and_none_outlives_the_team() -> None:
@@ -91,6 +130,15 @@ async def test_a_server_that_ends_at_its_start_is_left_out_and_says_its_last_wor
         "the server 'raw' cannot be started: it ended, exit code 1; its last words: no licence found; "
         "its tools are left out"
     ]
+
+
+@pytest.mark.parametrize(("heir", "words"), [("0.3", " | ask for one"), ("600", "")])
+async def test_the_last_words_are_waited_for_to_their_end_but_not_for_long(heir: str, words: str) -> None:
+    notes: list[str] = []
+    async with box(raw("ends", f"heir={heir}"), notes) as tools, asyncio.timeout(8):
+        assert await tools.offered() == []
+    told = f"the server 'raw' cannot be started: it ended, exit code 1; its last words: no licence found{words}; "
+    assert notes == [f"{told}its tools are left out"]
 
 
 async def test_a_program_that_is_not_there_is_named() -> None:

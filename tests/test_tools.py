@@ -249,7 +249,7 @@ async def test_functions_that_cannot_be_loaded_are_told_before_anybody_is_asked(
         ran = await ask(str(config))
         assert simulator.calls == []
     assert ran.code == Exit.USAGE
-    assert "tools: 'mine:other': the module 'mine' has no function 'other'" in ran.err
+    assert "tools[1]: 'mine:other': the module 'mine' has no function 'other'" in ran.err
 
 
 # What cannot be undone

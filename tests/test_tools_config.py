@@ -9,6 +9,7 @@ import yaml
 
 from massgen.approval import anything
 from massgen.config import Config
+from massgen.config.checks import MAX_UNKNOWN
 from massgen.config.loading import Loaded, load, parse
 from massgen.config.yaml_tree import secret
 from massgen.continuing import recorded
@@ -160,6 +161,52 @@ def test_a_session_that_was_recorded_without_its_secrets_says_which() -> None:
     assert named.source["mcp_servers"]["a"]["env"] == {"A": "${KEY}"}
 
 
+# Names of tools
+
+
+def test_a_name_that_no_tool_can_have_is_a_problem_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "team.yaml").write_text("""\
+agents:
+  - id: ada
+    backend: {type: openai, model: m, mcp_servers: [{name: my mail, command: x}], allowed_tools: [mcp__my_mail__x, mail]}
+    tools: [textwrap:dedent]
+    exclude_tools: [dednet, dedent, loads, mcp__fils__x, mcp__my_*, "x?", vote_0123abcd]
+  - {id: bob, backend: {type: openai, model: m}, exclude_tools: [loads, dedent, mcp__my_mail__x, mcp__files__x]}
+mcp_servers: {files: {command: x}}
+tools: [json:loads]
+tool_access: {dedent: read, load: read, mcp__my_mail__send: irreversible, mcp__mails__send: read, "*": read}
+""")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "team.yaml", {"OPENAI_API_KEY": "k"})
+    instead = "of a server's tools the name is mcp__SERVER__TOOL"
+    assert [each.removeprefix(f"{tmp_path}/team.yaml:") for each in caught.value.problems] == [
+        f"3:116 agents[0].backend.allowed_tools[1]: no function is called 'mail'; {instead}",
+        "5:21 agents[0].exclude_tools[0]: no function is called 'dednet'; did you mean 'dedent'?",
+        "5:44 agents[0].exclude_tools[3]: no server is called 'fils'; did you mean 'files'?",
+        f"6:73 agents[1].exclude_tools[1]: no function is called 'dedent'; {instead}",
+        "6:81 agents[1].exclude_tools[2]: no server is called 'my_mail'",
+        "9:29 tool_access.load: no function is called 'load'; did you mean 'loads'?",
+        "9:75 tool_access.mcp__mails__send: no server is called 'mails'; did you mean 'my mail'?",
+    ]
+
+
+def test_names_of_tools_are_not_looked_at_where_a_session_is_replayed() -> None:
+    replay = {"backend": {"type": "replay", "session": "s"}, "exclude_tools": ["gone", "mcp__gone__x"]}
+    parse({"agents": [{"id": "a", **replay}], "tool_access": {"mcp__gone__x": "read"}}, {})
+
+
+def test_a_file_that_others_extend_may_class_tools_that_not_all_of_them_have() -> None:
+    classes = {"tool_access": {"weekday": "read", "mcp__mail__send": "irreversible"}}
+    team(**classes)
+    assert told({"tools": ["json:loads"]}, **classes) == [
+        "config: tool_access.weekday: no function is called 'weekday'; of a server's tools the name is mcp__SERVER__TOOL"
+    ]
+
+
+def test_many_wrong_names_are_told_in_part() -> None:
+    assert len(told({"exclude_tools": [f"none{number}" for number in range(900)]})) == MAX_UNKNOWN
+
+
 # Who uses none
 
 
@@ -200,9 +247,37 @@ async def test_functions_that_cannot_be_loaded_are_all_told() -> None:
         async with equipped(config, anything, unused, Path):
             pass
     assert [*caught.value.problems] == [
-        "tools: 'no_such_module:x': it cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'",
-        "tools: 'json:dumps': its parameter 'kw' cannot be given by name; tools are called by name alone",
-        "tools: 'json:nothing': the module 'json' has no function 'nothing'",
+        "tools[0]: 'no_such_module:x': no module 'no_such_module' is in the configuration's folder or installed",
+        "tools[1]: 'json:dumps': its parameter 'kw' cannot be given by name; tools are called by name alone",
+        "agents[0].tools[0]: 'json:nothing': the module 'json' has no function 'nothing'",
+    ]
+
+
+async def test_what_is_wrong_with_a_function_is_told_with_its_place_whichever_file_names_it(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text("def count(text: str) -> int: ...\n")
+    (tmp_path / "sick.py").write_text("import no_such_thing\n")
+    agent = f"agent:\n  backend: {BACKEND}\n  tools:\n    - words:count\n    - words:cuont\n"
+    (tmp_path / "base.yaml").write_text(agent)
+    (tmp_path / "team.yaml").write_text("extends: base.yaml\nprofiles:\n  dev:\n    tools: [sick:x, json:dunp]\n")
+    loaded = load(tmp_path / "team.yaml", {}, profile="dev")
+    with pytest.raises(ConfigError) as caught:
+        async with equipped(loaded.config, anything, unused, Path, loaded=loaded):
+            pass
+    assert [each.removeprefix(f"{tmp_path}/") for each in caught.value.problems] == [
+        "team.yaml:4:13 profiles.dev.tools[0]: 'sick:x': it cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing'",
+        "team.yaml:4:21 profiles.dev.tools[1]: 'json:dunp': the module 'json' has no function 'dunp'; did you mean 'dump'?",
+        "base.yaml:5:7 agent.tools[1]: 'words:cuont': the module 'words' has no function 'cuont'; did you mean 'count'?",
+    ]
+    (tmp_path / "base.yaml").unlink()
+    with pytest.raises(ConfigError, match="agents.0..tools.1.: 'words:cuont'"):
+        async with equipped(loaded.config, anything, unused, Path, loaded=loaded):
+            pass
+
+
+def test_what_is_no_function_at_all_is_told_with_an_example() -> None:
+    assert told(tools=["count", 3]) == [
+        "config: tools[0]: 'count': no function of a module; one looks like words:count, the module first",
+        "config: tools[1]: 3: input should be a valid string",
     ]
 
 

@@ -1,5 +1,6 @@
 """An agent takes turns: it is shown the question and some answers, and ends in exactly one act."""
 
+from asyncio import Timeout
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -87,6 +88,8 @@ class Turn:
     """For `present`: label -> the reasons of those who voted for it. The first label of `answers` won."""
     draft: str = ""
     """For `evaluate`: the presented answer."""
+    limit: Timeout | None = None
+    """What ends the turn when it takes too long. It stands still while a person is asked."""
 
 
 class Agent(Protocol):

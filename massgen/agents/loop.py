@@ -43,28 +43,30 @@ class LoopAgent:
     async def turn(self, turn: Turn) -> Act:
         open_tools = await self.tools.open_to(turn)
         messages = briefing.opening(turn, self.system_message, self.sensitivity, self.tools.told(turn, open_tools))
-        labels, rounds, why = [*turn.answers], 0, ""
-        for attempt in range(PROMPTS_A_TURN):
-            while True:
-                if shown := turn.news():
-                    messages.append(briefing.news(shown))
-                    labels = [*shown]
-                acts = briefing.tools(turn, labels)
-                more = [each.tool for each in open_tools.values()]
-                reply = await call(self.backend, Request(tuple(messages), [*acts, *more]), turn, self.retry)
-                if not any(made.name in open_tools for made in reply.message.tool_calls):
-                    break
-                messages += [reply.message, *await self.tools.use(turn, reply.message.tool_calls, open_tools)]
-                if (rounds := rounds + 1) == ROUNDS_A_TURN:
-                    open_tools = {}
-                    messages.append(user(prompts.NO_MORE_TOOLS))
+        labels, rounds, whys = [*turn.answers], 0, list[str]()
+        while len(whys) < PROMPTS_A_TURN:
+            if open_tools and rounds == ROUNDS_A_TURN:
+                open_tools = {}
+                messages.append(user(prompts.NO_MORE_TOOLS))
+            if shown := turn.news():
+                messages.append(briefing.news(shown))
+                labels = [*shown]
+            acts = briefing.tools(turn, labels)
+            request = Request(tuple(messages), [*acts, *(each.tool for each in open_tools.values())])
+            message = (await call(self.backend, request, turn, self.retry)).message
+            if any(made.name in open_tools for made in message.tool_calls):
+                messages += [message, *await self.tools.use(turn, message.tool_calls, open_tools)]
+                rounds += 1
+                continue
             try:
-                return _act(turn, reply.message, acts, first=attempt == 0)
+                return _act(turn, message, acts, first=not whys)
             except _Refused as refused:
-                why = str(refused)
-            turn.record(Reprompted(self.id, turn.seq, why))
-            messages += _correction(reply.message, why)
-        raise ProtocolError(f"{self.backend.model} came to no usable act in {PROMPTS_A_TURN} tries; the last: {why}")
+                whys.append(str(refused))
+            turn.record(Reprompted(self.id, turn.seq, whys[-1]))
+            messages += _correction(message, whys[-1])
+        raise ProtocolError(
+            f"{self.backend.model} came to no usable act in {PROMPTS_A_TURN} tries; the last: {whys[-1]}"
+        )
 
     async def aclose(self) -> None:
         await self.backend.aclose()

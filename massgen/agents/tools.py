@@ -1,7 +1,8 @@
 """An agent's tools in its turn: which of them are open to it, and what comes of using them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeAlias
@@ -98,9 +99,28 @@ class Tools:
             arguments = parse_arguments(call)
         except ValueError as error:
             return Returned(str(error), is_error=True)
-        if offered.access == "irreversible" and (why := await self.approve(turn.agent, call)):
-            return Returned(why, is_error=True)
+        if offered.access == "irreversible":
+            with _standing_still(turn.limit):
+                why = await self.approve(turn.agent, call)
+            if why:
+                return Returned(why, is_error=True)
         return await self.box.call(call.name, arguments) if self.box else Returned(prompts.CUT_OFF, is_error=True)
+
+
+@contextmanager
+def _standing_still(limit: asyncio.Timeout | None) -> Generator[None]:
+    """A person may read for as long as they like: only the whole run's limit goes on meanwhile."""
+    when = limit and limit.when()
+    if limit is None or when is None:
+        yield
+        return
+    time = asyncio.get_running_loop().time
+    left = when - time()
+    limit.reschedule(None)
+    try:
+        yield
+    finally:
+        limit.reschedule(time() + left)
 
 
 def _recorded(turn: Turn, result: ToolReturned, change: PlanChanged | None) -> ToolReturned:

@@ -5,10 +5,10 @@ Measured on small local models: by their own tool calls 0 of 20 replies were val
 
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from massgen import prompts
 from massgen.backends import Backend, Request, Tool
@@ -88,10 +88,53 @@ def constrain(request: Request) -> Request:
 
 def schema_of(tools: Sequence[Tool]) -> dict[str, Any]:
     """The schema of a reply that calls one of `tools`. The properties keep their order: models reason as they write."""
-    forms = [_form(tool) for tool in tools]
+    own = [_owned(tool, f"tool{place}") for place, tool in enumerate(tools, 1)]
+    forms = [_form(tool) for tool in own]
     schema = _closed({WRAPPER: forms[0] if len(forms) == 1 else {"anyOf": forms}})
-    shared = {name: rule for tool in tools for name, rule in tool.parameters.get("$defs", {}).items()}
+    shared = {name: rule for tool in own for name, rule in tool.parameters.get("$defs", {}).items()}
     return {**schema, "$defs": shared} if shared else schema
+
+
+def _owned(tool: Tool, prefix: str) -> Tool:
+    """`tool` as it may stand beside others: its definitions are called `PREFIX_NAME`, and there is one more, `PREFIX`, of all
+    its parameters, if a reference leads to another place in them."""
+    rest: dict[str, Any] = {key: rule for key, rule in tool.parameters.items() if key != "$defs"}
+    named = {f"{prefix}_{name}": rule for name, rule in tool.parameters.get("$defs", {}).items()}
+    whole = {prefix: rest} if any(not each.startswith("#/$defs/") for each in _references(tool.parameters)) else {}
+    return replace(tool, parameters=_redirected({**rest, "$defs": {**named, **whole}}, prefix))
+
+
+def _references(rule: Any) -> Iterator[str]:
+    """Where the references in `rule` lead within its schema, as JSON Pointers after a `#`."""
+    match rule:
+        case {"$ref": str(place)} if place.startswith("#"):
+            yield place
+        case _:
+            pass
+    for each in _inside(rule):
+        yield from _references(each)
+
+
+def _inside(rule: Any) -> Iterable[Any]:
+    if is_object(rule):
+        return rule.values()
+    return cast("list[Any]", rule) if isinstance(rule, list) else ()
+
+
+def _redirected(rule: Any, prefix: str) -> Any:
+    """`rule` with its references to where `_owned` puts what they mean."""
+    if isinstance(rule, list):
+        return [_redirected(each, prefix) for each in cast("list[Any]", rule)]
+    if not is_object(rule):
+        return rule
+    inner = {key: _redirected(each, prefix) for key, each in rule.items()}
+    match rule:
+        case {"$ref": str(place)} if place.startswith("#/$defs/"):
+            return {**inner, "$ref": f"#/$defs/{prefix}_{place.removeprefix('#/$defs/')}"}
+        case {"$ref": str(place)} if place.startswith("#"):
+            return {**inner, "$ref": f"#/$defs/{prefix}{place[1:]}"}
+        case _:
+            return inner
 
 
 def _form(tool: Tool) -> dict[str, Any]:

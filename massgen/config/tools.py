@@ -1,18 +1,30 @@
 """What a configuration may say of tools: MCP servers, and which of their tools agents may use for what."""
 
+import difflib
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, TypeAdapter
-from pydantic_core import CoreSchema, core_schema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+    TypeAdapter,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_SERVERS = 50
 MAX_NAMED = 1_000
+_COMPARED = 500
+"""Names that a misspelt one is compared with."""
 
 T = TypeVar("T")
 Access: TypeAlias = Literal["read", "write", "irreversible"]
@@ -88,6 +100,17 @@ def first_fit(by_pattern: Mapping[str, T], *names: str) -> T | None:
     return next((value for each, value in by_pattern.items() if any(fnmatchcase(name, each) for name in names)), None)
 
 
+def tool_prefix(server: str) -> str:
+    """What the names of the tools of `server` begin with, as models see them; those of a long one, without its end."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", f"mcp__{server}__")[:55]
+
+
+def meant(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """Which of `known` may be meant by `name`, both without `prefix`, as the end of a sentence; empty if it is like none."""
+    close = difflib.get_close_matches(name[:60], known[:_COMPARED], 1)
+    return f"; did you mean {f'{prefix}{close[0]}'[:64]!r}?" if close else ""
+
+
 @dataclass(frozen=True)
 class OrList:
     """Annotates servers by name: a list of servers, each with its `name`, says the same. Problems keep their places."""
@@ -119,8 +142,17 @@ McpServers: TypeAlias = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], McpServer], Field(max_length=MAX_SERVERS), OrList()
 ]
 """Servers by name, or a list of them."""
+_FUNCTION = r"^(.*/)?\w+(\.\w+)*:\w+$"
+
+
+def _function(given: Any) -> Any:
+    if isinstance(given, str) and not re.match(_FUNCTION, given):
+        raise PydanticCustomError("function", "no function of a module; one looks like words:count, the module first")
+    return given
+
+
 Functions: TypeAlias = Annotated[
-    list[Annotated[str, Field(pattern=r"^(.*/)?\w+(\.\w+)*:\w+$", max_length=2_000)]], Field(max_length=200)
+    list[Annotated[str, Field(pattern=_FUNCTION, max_length=2_000), BeforeValidator(_function)]], Field(max_length=200)
 ]
 """Python functions, each as `module:function`, or as `FOLDER/module:function`."""
 

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, Protocol, Self, TextIO, TypeAlias, TypeVar
+from typing import Literal, Protocol, Self, TextIO, TypeAlias, TypeVar, runtime_checkable
 
 from massgen.display.view import View, summary
 from massgen.events import (
@@ -45,8 +45,10 @@ WIDEST = 200
 """Characters of a model's text in one plain line."""
 
 
+@runtime_checkable
 class Display(Sink, Protocol):
-    """A sink to be entered before the run and left after it, however it ends."""
+    """A sink to be entered before the run and left after it, however it ends. Before a question it hears of earlier changes of
+    plans, for it shows where they stand."""
 
     def paused(self) -> AbstractContextManager[None]:
         """While somebody is asked: nothing is drawn over the question. To be used between entering and leaving."""

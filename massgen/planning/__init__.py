@@ -87,14 +87,14 @@ def changed(plan: Plan, change: Change) -> Plan:
 
 def waiting(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Each pending task -> what it waits for that is not completed: of a ready one nothing."""
-    waits = _waits(plan.tasks)
-    left = {name for name, task in plan.tasks.items() if task.status != "completed"}
+    waits, left = _waits(plan.tasks), _left(plan.tasks)
     return {name: _open(waits[name], left) for name, task in plan.tasks.items() if task.status == "pending"}
 
 
 def ready(plan: Plan, agent: str = "") -> list[PlannedTask]:
     """What can be started now (by `agent`: what is not meant for another), most important first, then in order."""
-    found = (plan.tasks[name] for name, waits in waiting(plan).items() if not waits)
+    waits, left = _waits(plan.tasks), _left(plan.tasks)
+    found = (task for task in plan.tasks.values() if task.status == "pending" and left.isdisjoint(waits[task.id]))
     mine = (task for task in found if not agent or task.assignee in ("", agent))
     return sorted(mine, key=lambda task: PRIORITIES.index(task.priority))
 
@@ -147,7 +147,7 @@ def moved(plan: Plan, name: str, status: Status, *, agent: str, at: float) -> Ch
             return _instead(plan, replace(task, status=status, reason="", ended=at))
         case _:
             started = replace(task, status=status, assignee=agent, started=at, ended=0.0)
-            _check_waits(plan, plan.tasks, started, waiting(plan).get(name, ()))
+            _check_waits(plan, plan.tasks, started, _open(_waits(plan.tasks)[name], _left(plan.tasks)))
             return _instead(plan, started)
 
 
@@ -155,17 +155,14 @@ def deleted(plan: Plan, name: str, *, agent: str) -> Change:
     """The task gone; refused while others depend on it or are parts of it."""
     _check_owner(task_of(plan, name), agent)
     if needing := [task.id for task in plan.tasks.values() if name in (*task.depends_on, task.parent)]:
-        raise PlanError(
-            f"Needed by {_names(needing)}: delete its sub-tasks, and change depends_on with edit_task, first."
-        )
+        raise PlanError(f"Needed by {_names(needing)}: first delete its sub-tasks, and change depends_on by edit_task.")
     return Change(deleted=(name,))
 
 
-def released(plan: Plan, agent: str, reason: str, *, name: str = "") -> Change:
-    """What `agent` was doing (the task `name` alone, if given), or was to do, is anyone's; what it completed stays so."""
+def released(plan: Plan, agent: str, reason: str) -> Change:
+    """What `agent` was doing, or was to do, is anyone's; what it completed stays so."""
     held = (task for task in plan.tasks.values() if task.assignee == agent and task.status != "completed")
-    freed = (task for task in held if not name or task.id == name)
-    return Change(tuple(_put_back(task, reason if task.status == "in_progress" else task.reason) for task in freed))
+    return Change(tuple(_put_back(task, reason if task.status == "in_progress" else task.reason) for task in held))
 
 
 def _put_back(task: PlannedTask, reason: str) -> PlannedTask:
@@ -187,11 +184,10 @@ def _checked(plan: Plan, wanted: Sequence[PlannedTask]) -> Change:
         raise PlanError(f"Leave out a dependency of each circle: {told}. {_WAITS}")
     if deep := [name for name, task in tasks.items() if len([*_above(tasks, task)]) > LEVELS]:
         raise PlanError(f"Sub-tasks nest {LEVELS} levels deep at most, not {_names(deep)}. Give them a higher parent.")
-    left = {name for name, task in tasks.items() if task.status != "completed"}
+    left = _left(tasks)
     for name, task in tasks.items():
         if task.status != "pending":
-            parts = task.status == "in_progress"
-            needs = (other for other in waits[name] if not (parts and tasks[other].parent == name))
+            needs = (other for other in waits[name] if task.status == "completed" or tasks[other].parent != name)
             _check_waits(plan, tasks, task, _open(needs, left))
     new = tuple(task for name, task in tasks.items() if plan.tasks.get(name) != task)
     change = Change(new, tuple(name for name in plan.tasks if name not in tasks))
@@ -244,6 +240,11 @@ def _above(tasks: Mapping[str, PlannedTask], task: PlannedTask) -> Iterator[Plan
         if task.parent:
             task = tasks[task.parent]
             yield task
+
+
+def _left(tasks: Mapping[str, PlannedTask]) -> set[str]:
+    """What is not completed."""
+    return {name for name, task in tasks.items() if task.status != "completed"}
 
 
 def _open(names: Iterable[str], left: set[str]) -> tuple[str, ...]:

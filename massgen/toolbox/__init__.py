@@ -32,7 +32,8 @@ class Toolbox(Protocol):
     """The tools of one agent."""
 
     async def offered(self) -> Sequence[Offered]:
-        """All of them, in an order that stays. Starts what has to be started; what cannot be is left out, and noted."""
+        """All of them, as they are now, in an order that stays. Starts what has to be started; what cannot be is left out, and
+        noted."""
         ...
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 from massgen.backends import Tool
-from massgen.config.tools import Access, McpServer, first_fit
+from massgen.config.tools import Access, McpServer, first_fit, meant, tool_prefix
 from massgen.toolbox import Offered, Returned, Toolbox
 from massgen.toolbox.functions import Function
 from massgen.toolbox.names import fits, of_server, unlike, unmet
 from massgen.toolbox.results import failed
+from massgen.toolbox.schemas import MAX_TOLD
 from massgen.toolbox.server import Server, Unusable
 from massgen.toolbox.servers import Servers
 
@@ -46,7 +48,7 @@ def agent_toolbox(
     mcp_servers: Mapping[str, McpServer],
     functions: Sequence[Function] = (),
     *,
-    allowed: Sequence[str] | None = None,
+    allowed: Sequence[Sequence[str]] = (),
     excluded: Sequence[str] = (),
     access: Mapping[str, Access] | None = None,
     reserved: Collection[str] = (),
@@ -54,13 +56,14 @@ def agent_toolbox(
 ) -> Toolbox:
     """The tools of an agent: those of `mcp_servers`, by name, which run in `servers`, and `functions`.
 
-    `allowed`, `excluded` and `access` (what tools do, whatever is said of them elsewhere) go by the names that models see,
-    or by pattern. No tool gets one of the names `reserved`."""
+    `allowed` (of each of these lists one has to fit), `excluded` and `access` (what tools do, whatever is said of them
+    elsewhere) go by the names that models see, or by pattern. No tool gets one of the names `reserved`."""
     return _AgentToolbox(
         servers,
         [(servers.shared(name, each), each) for name, each in mcp_servers.items()],
         functions,
-        lambda name: (allowed is None or fits(allowed, name)) and not fits(excluded, name),
+        lambda name: all(fits(each, name) for each in allowed) and not fits(excluded, name),
+        [*dict.fromkeys([*chain(*allowed), *excluded, *(access or ())])],
         access or {},
         frozenset(reserved),
         function_timeout,
@@ -74,18 +77,21 @@ class _AgentToolbox:
         servers: Sequence[tuple[Server, McpServer]],
         functions: Sequence[Function],
         wanted: Callable[[str], bool],
+        named: Sequence[str],
         access: Mapping[str, Access],
         reserved: frozenset[str],
         timeout: float,
     ) -> None:
         self._team, self._servers, self._functions = team, servers, functions
-        self._wanted, self._access, self._reserved, self._timeout = wanted, access, reserved, timeout
+        self._wanted, self._named, self._access = wanted, named, access
+        self._reserved, self._timeout = reserved, timeout
+        self._checked: dict[str, Sequence[Any]] = {}
         self._calls: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
 
     async def offered(self) -> Sequence[Offered]:
         """Functions first, then servers in the order of the configuration, each server's tools in its own."""
         listings = await asyncio.gather(*(self._listing(server) for server, _ in self._servers))
-        taken = set(self._reserved)
+        self._calls, taken = {}, set(self._reserved)
         found = [each for function in self._functions if (each := self._function(function, taken))]
         for (server, settings), tools in zip(self._servers, listings, strict=True):
             self._misspelt(server, settings, tools)
@@ -131,6 +137,15 @@ class _AgentToolbox:
         return Offered(Tool(name, description, tool.input_schema), does, settings.workspace and does == "write")
 
     def _misspelt(self, server: Server, settings: McpServer, tools: Sequence[Any]) -> None:
-        names = [name for tool in tools for name in (tool.name, of_server(server.name, tool.name))]
-        for each in unmet([*(settings.allowed_tools or ()), *settings.exclude_tools], names) if tools else ():
-            self._team.note(f"the server {server.name!r} has no tool {each[:60]!r}, which its configuration names")
+        """Note the names in the configuration that are none of the server's tools, though they should be."""
+        if not tools or self._checked.get(server.name) is tools:
+            return
+        self._checked[server.name] = tools
+        prefix, short = tool_prefix(server.name), [tool.name for tool in tools]
+        full = [of_server(server.name, name) for name in short]
+        own = [*(settings.allowed_tools or ()), *settings.exclude_tools, *settings.access, *settings.tool_timeouts]
+        agents = [each for each in self._named if each.startswith(prefix)]
+        for each in [*unmet(own, [*short, *full]), *unmet(agents, full)][:MAX_TOLD]:
+            bare = each.removeprefix(prefix)
+            why = meant(bare, short, "" if bare == each else prefix)
+            self._team.note(f"the server {server.name!r} has no tool {each[:60]!r}, which the configuration names{why}")

@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast
 
 import anyio
 from mcp import Client, MCPError
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCResponse, Tool
+from mcp_types import JSONRPCResponse, Tool, ToolListChangedNotification
 from pydantic import ValidationError
 
 from massgen.config.tools import McpServer
@@ -24,6 +25,10 @@ MAX_TOOLS = 2_000
 MAX_PAGES = 100
 _PROBE_SECONDS = (1.0, 5.0)
 """For showing that a server answers at all: as long as the call was given, within these."""
+_LISTING_SECONDS = 10.0
+"""For telling other tools than at the start, once they were announced."""
+_LISTENING_SECONDS = 5.0
+"""For agreeing to announce them."""
 _CLOSING_SECONDS = {True: 8.0, False: 2.0}
 """By whether it is a program, which gets time to end before it is killed; one at an address is told that we leave."""
 _PARTINGS = ("Connection closed", "Session terminated")
@@ -78,9 +83,10 @@ class Connection:
 
     def __init__(self, settings: McpServer, keeper: Keeper) -> None:
         self.lost = ""
-        self.tools: tuple[Tool, ...] = ()
         self.problems: dict[str, None] = {}
         """What is wrong with its tools."""
+        self._tools: tuple[Tool, ...] = ()
+        self._outdated, self._listing = False, asyncio.Lock()
         self._settings, self._keeper = settings, keeper
         self._tail, self._refusals = Tail(), Refusals()
         self._over = asyncio.Event()
@@ -111,6 +117,18 @@ class Connection:
         """Call it lost, for what it does or does not do, and have it ended."""
         self.lost = self.lost or why
         self._over.set()
+
+    async def tools(self) -> tuple[Tool, ...]:
+        """Its tools; others than before if it has announced that. Those before, if it does not tell the others in time."""
+        async with self._listing:
+            if self._outdated and not self.lost:
+                self._outdated = False  # what it announces from here on is asked for the next time
+                try:
+                    async with asyncio.timeout(_LISTING_SECONDS):
+                        self._tools = await self._listed(self._ready.result())
+                except Exception as error:  # noqa: BLE001 - whatever a server made mcp or pydantic raise
+                    self._note(f"it announced other tools, and does not tell them: {_first(error)}")
+        return self._tools
 
     async def call(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
         """What the tool returns, or what went wrong. Raises `Lost` if that is the server's end."""
@@ -155,8 +173,9 @@ class Connection:
     async def _hold(self) -> None:
         try:
             with anyio.fail_after(self._settings.start_timeout) as limit:
-                async with Client(self._streams()) as client:
-                    self.tools = await self._listed(client)
+                client = Client(self._streams(), message_handler=self._heard, cache=None)
+                async with client, self._announced(client):
+                    self._tools = await self._listed(client)
                     limit.deadline = math.inf
                     self._ready.set_result(client)
                     await self._over.wait()
@@ -180,6 +199,21 @@ class Connection:
         )
         async with inner as (read, write):
             yield _Mended(read, self._note), write
+
+    @asynccontextmanager
+    async def _announced(self, client: Client) -> AsyncGenerator[None]:
+        """While a server of the protocol of 2026-07-28 has agreed to announce other tools; older ones do so unasked."""
+        async with AsyncExitStack() as stack:
+            if (able := client.server_capabilities.tools) and able.list_changed:
+                with (
+                    suppress(ListenNotSupportedError, SubscriptionLost, MCPError),
+                    anyio.move_on_after(_LISTENING_SECONDS),
+                ):
+                    await stack.enter_async_context(client.listen(tools_list_changed=True))
+            yield
+
+    async def _heard(self, message: Any) -> None:
+        self._outdated = self._outdated or isinstance(message, ToolListChangedNotification)
 
     async def _listed(self, client: Client) -> tuple[Tool, ...]:
         if client.server_capabilities.tools is None:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast, get_args
 
 from massgen.backends import Tool
-from massgen.config.tools import Access
-from massgen.errors import ConfigError
+from massgen.config.tools import Access, meant
+from massgen.errors import ConfigError, Problem
 from massgen.toolbox import Returned
 from massgen.toolbox.names import unlike
 from massgen.toolbox.results import MAX_RESULT, failed, writable
@@ -103,12 +104,12 @@ def load(sources: Sequence[str], folder: Path | None = None) -> tuple[Function, 
 
     A module is looked for in its folder (`folder`, if it names none), then where Python finds modules. Importing it runs
     it: a configuration from elsewhere that names functions beside it is a program from elsewhere."""
-    found, problems = list[Function](), list[str]()
+    found, problems = list[Function](), list[Problem]()
     for place, source in enumerate(sources):
         try:
             found.append(_loaded(source, folder))
         except Exception as error:  # noqa: BLE001 - importing runs somebody else's code
-            problems.append(f"tools[{place}]: {source[:100]!r}: {_why(error)}")
+            problems.append(Problem(f"{source[:100]!r}: {_why(error)}", f"tools[{place}]"))
     if problems:
         raise ConfigError(problems)
     return tuple(found)
@@ -129,13 +130,23 @@ def _loaded(source: str, folder: Path | None) -> Function:
     name, _, wanted = short.partition(":")
     near = Path(f"{above}/") if slash else folder
     with _first_on_path(near):
-        module = importlib.import_module(name)
+        module = _imported(name)
     if near:
         _check_place(name, getattr(module, "__file__", None), near)
     function = getattr(module, wanted, None)
     if not callable(function):
-        raise _Unfit(f"the module {name!r} has no function {wanted!r}")
+        others = [each for each, value in vars(module).items() if callable(value)]
+        raise _Unfit(f"the module {name!r} has no function {wanted!r}{meant(wanted, others)}")
     return described(function, short)
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            raise _Unfit(f"no module {error.name!r} is in the configuration's folder or installed") from None
+        raise
 
 
 def _check_place(name: str, file: str | None, folder: Path) -> None:
@@ -165,11 +176,12 @@ def _first_on_path(folder: Path | None) -> Generator[None]:
 
 
 def described(function: Callable[..., Any], source: str = "") -> Function:
-    """`function` as a tool. Its attribute `access`, if it has one, says what it does; else it is taken to `write`."""
+    """`function` as a tool, called as in `source`, `module:function`. Its attribute `access`, if it has one, says what it does;
+    else it is taken to `write`."""
     from pydantic import TypeAdapter
     from pydantic_core import ArgsKwargs
 
-    name = getattr(function, "__name__", type(function).__name__)
+    name = source.rpartition(":")[2] or getattr(function, "__name__", type(function).__name__)
     _check(function)
     adapter = TypeAdapter(cast("type[Any]", function))  # pydantic takes functions too
     schema: dict[str, Any] = {"properties": {}, **adapter.json_schema(), "type": "object"}

@@ -65,14 +65,16 @@ class Server:
         self._closed = False
 
     async def tools(self) -> "tuple[Sequence[Tool], Sequence[str]]":
-        """Its tools, and what is wrong with others that it has. Raises `Unusable`."""
+        """Its tools as they are now, and what is wrong with others that it has. Raises `Unusable`."""
         connection = await self._connected()
-        return connection.tools, tuple(connection.problems)
+        return await connection.tools(), tuple(connection.problems)
 
     async def call(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
         """What `tool` returns, within `timeout` seconds from its start. If the server is lost, this call says so; the next one starts it anew."""
         try:
             connection = await self._connected()
+            if all(each.name != tool for each in await connection.tools()):
+                return failed(f"the server {self.name!r} has no tool {tool[:80]!r} any longer")
             return await connection.call(tool, arguments, timeout)
         except Unusable as error:
             return failed(str(error))

@@ -34,6 +34,8 @@ MAX_FLOOD = 16 * MAX_RESULT
 """Bytes of one line after which the server is given up."""
 _GRACE = 2.0
 """Seconds for ending once stdin is closed, and again half as many after SIGTERM."""
+_LAST_WORDS = 1.0
+"""Seconds for what it wrote to stderr to come in, once it has ended. A descendant may hold that open for longer."""
 _PARSE_ERROR = -32700
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
 _METHOD = re.compile(rb'\s*\{[^{}\[\]]*"method"\s*:')
@@ -103,21 +105,22 @@ async def program(
 
     Raises `OSError` if it cannot be started."""
     process = await _start(settings)
-    told = [lost]
+    told, silent = [lost], asyncio.Event()
     inward, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outward = anyio.create_memory_object_stream[SessionMessage](0)
     try:
         await keeper.add(process.pid)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_read, process, inward, tail, told)
+            tasks.start_soon(_read, process, inward, tail, told, silent)
             tasks.start_soon(_write, process, outward)
-            tasks.start_soon(_overhear, process, tail)
+            tasks.start_soon(_overhear, process, tail, silent)
             try:
                 yield read, write
             finally:
                 told.clear()  # that it ends now is no news
                 with anyio.CancelScope(shield=True):
                     await _end(process, 0 if is_lost() else _GRACE)
+                    await _until(silent)
                 tasks.cancel_scope.cancel()
     finally:
         _signal(process, "SIGKILL")  # what it left behind; itself only if this was interrupted
@@ -150,6 +153,7 @@ async def _read(
     inward: MemoryObjectSendStream[SessionMessage | Exception],
     tail: Tail,
     told: list[Callable[[str], None]],
+    silent: asyncio.Event,
 ) -> None:
     async with inward:
         try:
@@ -160,6 +164,7 @@ async def _read(
                 else:
                     tail.add(line[:_EDGE])
             why = await _how_it_ended(process)
+            await _until(silent)
         except Lost as error:
             why = str(error)
         for tell in told:
@@ -185,16 +190,25 @@ async def _how_it_ended(process: Process) -> str:
 async def _write(process: Process, outward: MemoryObjectReceiveStream[SessionMessage]) -> None:
     stdin = _pipe(process.stdin)
     async with outward:
-        with suppress(BrokenPipeError, ConnectionResetError):  # reading tells how it ended
-            async for each in outward:
+        async for each in outward:
+            if stdin.is_closing():
+                continue  # reading tells how it ended; what it is still sent is poured away
+            with suppress(BrokenPipeError, ConnectionResetError):
                 stdin.write(each.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
                 await stdin.drain()
 
 
-async def _overhear(process: Process, tail: Tail) -> None:
+async def _overhear(process: Process, tail: Tail, silent: asyncio.Event) -> None:
+    """What it says on stderr; it is `silent` once nothing more can come."""
     stderr = _pipe(process.stderr)
     while chunk := await stderr.read(_CHUNK):
         tail.add(chunk)
+    silent.set()
+
+
+async def _until(silent: asyncio.Event) -> None:
+    with anyio.move_on_after(_LAST_WORDS):
+        await silent.wait()
 
 
 async def _end(process: Process, grace: float) -> None:

@@ -1,7 +1,8 @@
 """A server by hand, over stdin and stdout: `raw.py WAY...`. It speaks the protocol of 2025-11-25 unless told otherwise.
 
-Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `odd-tools`,
-`many-tools`, `endless-pages`, `broken-listing`, `no-tools`. What happens in a call, its tool's name says.
+Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `heir=SECONDS` (a child has the last word on stderr), `odd-tools`,
+`many-tools`, `endless-pages`, `broken-listing`, `no-tools`, `learns` (has the tools of `LESSONS`, the next at each `learn`). What happens in
+a call, its tool's name says.
 """
 
 import itertools
@@ -36,7 +37,14 @@ ODD: list[Any] = [
 ]
 
 
-def tools() -> list[Any]:
+LESSONS = ["learn look", "learn burn look", "learn burn", "broken", "learn look"]
+
+
+def tools() -> Any:
+    if "learns" in WAYS:
+        hint = {"destructiveHint": True}
+        every = [{"name": name, "inputSchema": ANY, "annotations": hint} for name in LESSONS[0].split()]
+        return "none" if LESSONS[0] == "broken" else every
     if "odd-tools" in WAYS:
         return ODD
     if "many-tools" in WAYS:
@@ -84,12 +92,16 @@ RESULTS: dict[str, Any] = {
 
 def called(name: str, arguments: dict[str, Any]) -> Any:
     number = next(calls)
+    if name == "learn":
+        LESSONS.pop(0)
+        print('{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}', flush=True)
     known: dict[str, Any] = {
         "echo": arguments.get("text", ""),
         "env": json.dumps(dict(os.environ)),
         "where": os.getcwd(),
         "pid": str(os.getpid()),
         "count": str(number),
+        **dict.fromkeys(("learn", "burn", "look"), "done"),
     }
     if name in known:
         return {"content": [{"type": "text", "text": known[name]}]}
@@ -162,6 +174,11 @@ def prepare() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "leaves-child" in WAYS:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # with this one's pipes
+    for way in WAYS:
+        if way.startswith("heir="):
+            last = "import sys, time; time.sleep(float(sys.argv[1])); sys.stderr.write('ask for one')"
+            command = [sys.executable, "-Ic", last, way.removeprefix("heir=")]
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     if "ends" in WAYS:
         sys.exit("no licence found")
     time.sleep(sum(float(way.removeprefix("late=")) for way in WAYS if way.startswith("late=")))
