@@ -107,12 +107,12 @@ def test_the_single_agent_and_the_profiles_have_the_same_alternatives():
         alternative(("agent", "backend", "cwd")) == alternative(("profiles", "dev", "agent", "backend", "cwd")) == plain
     )
     assert alternative(("orchestrator", "snapshot_storage")) == (
-        "the public MassGen's: agents have no files of their own in this version; leave it out"
+        "the public MassGen's: agents write files through a server of tools with `workspace: true`; leave it out"
     )
 
 
 def test_a_server_of_tools_has_the_alternatives_wherever_it_is():
-    told = "the public MassGen's: all tools are offered from the start; leave it out"
+    told = "the public MassGen's: all tools are offered from the start; name those that are needed in `allowed_tools`; leave it out"
     for above in [("mcp_servers", "a"), ("agents", 0, "mcp_servers", 1), ("agent", "backend", "mcp_servers", "a")]:
         assert alternative((*above, "defer_loading")) == told
         assert alternative(("profiles", "dev", *above, "defer_loading")) == told

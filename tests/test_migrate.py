@@ -63,7 +63,7 @@ agents:
     backend:
       type: openai
       model: gpt-5.4      # the best
-      # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE
+      # massgen: agents write files through a server of tools with `workspace: true`; give them yours with the question: massgen --context FILE
       # cwd: work           # where it writes
 
       # massgen: tools are MCP servers (`mcp_servers`) or Python functions (`tools`)
@@ -72,14 +72,14 @@ agents:
         - name: files
           command: npx
           args: ["a", "b"]
-          # massgen: all tools are offered from the start
+          # massgen: all tools are offered from the start; name those that are needed in `allowed_tools`
           # defer_loading: true
     system_message: |
       Be kind.
 
       cwd: is no key here
 orchestrator:
-  # massgen: agents have no files of their own in this version
+  # massgen: agents write files through a server of tools with `workspace: true`
   # snapshot_storage: snapshots
   # agent_temporary_workspace: temp
   # How they vote
@@ -128,12 +128,12 @@ def test_what_is_not_here_becomes_a_comment_and_all_else_stays(migrated):
 def test_each_change_is_told_with_the_line_of_the_old_file(migrated):
     told = [(change.line, change.key, change.what.partition(";")[0]) for change in migrated(OLD).changes]
     assert told == [
-        (7, "agents[0].backend.cwd", "now a comment: agents have no files of their own in this version"),
+        (7, "agents[0].backend.cwd", "now a comment: agents write files through a server of tools with `workspace: true`"),
         (9, "agents[0].backend.enable_mcp_command_line",
             "now a comment: tools are MCP servers (`mcp_servers`) or Python functions (`tools`)"),
         (14, "agents[0].backend.mcp_servers[0].defer_loading", "now a comment: all tools are offered from the start"),
-        (20, "orchestrator.snapshot_storage", "now a comment: agents have no files of their own in this version"),
-        (21, "orchestrator.agent_temporary_workspace", "now a comment: agents have no files of their own in this version"),
+        (20, "orchestrator.snapshot_storage", "now a comment: agents write files through a server of tools with `workspace: true`"),
+        (21, "orchestrator.agent_temporary_workspace", "now a comment: agents write files through a server of tools with `workspace: true`"),
         (23, "orchestrator.voting_sensitivity", "checklist_gated is now strict, the nearest there is"),
         (24, "orchestrator.skip_final_presentation", "is now `final_answer_strategy: winner_reuse`"),
         (26, "ui.type", "is now `display_type`"),
@@ -155,7 +155,7 @@ def test_on_one_line_the_comment_goes_above_it(migrated):
     flow = "  - {id: ada, backend: {cwd: w, 'type': 'openai', model: m, enable_rate_limit: true, session_id: s}}"
     assert migrated(team("  # the one", flow)).text == team(
         "  # the one",
-        "  # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE",
+        "  # massgen: agents write files through a server of tools with `workspace: true`; give them yours with the question: massgen --context FILE",
         "  # cwd: w",
         "  # massgen: write `enable_rate_limit` beside `backend`, and the numbers under `rate_limits`",
         "  # enable_rate_limit: true",
@@ -313,7 +313,7 @@ def test_tabs_that_loading_takes_are_taken(migrated):
     new = migrated(team(*AGENT, "    cwd: w\t# where", "    custom_tools:\t[a]\t"))
     assert new.text == team(
         *AGENT,
-        "    # massgen: agents have no files of their own in this version; give files with the question: massgen --context FILE",
+        "    # massgen: agents write files through a server of tools with `workspace: true`; give them yours with the question: massgen --context FILE",
         "    # cwd: w\t# where",
         "    # massgen: write the agent's `tools`, beside `backend`: Python functions, each as module:function",
         "    # custom_tools:\t[a]",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-_FILES = "agents have no files of their own in this version; give files with the question: massgen --context FILE"
+_FILES = "agents write files through a server of tools with `workspace: true`; give them yours with the question: massgen --context FILE"
 _TOOLS = "tools are MCP servers (`mcp_servers`) or Python functions (`tools`); leave it out"
 _FUNCTIONS = "write the agent's `tools`, beside `backend`: Python functions, each as module:function"
 _HOOKS = "what tools may do is said by `tool_access` and `tool_approval`, for the whole team"
@@ -101,7 +101,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         "service_tier user metadata store tool_choice thinking thinking_config include_thoughts safety_settings betas",
     },
     "orchestrator": {
-        "agents have no files of their own in this version; leave it out": "snapshot_storage agent_temporary_workspace "
+        "agents write files through a server of tools with `workspace: true`; leave it out": "snapshot_storage agent_temporary_workspace "
         "session_storage docker",
         "give files with the question: massgen --context FILE": "context_paths",
         _MEDIA: "enable_multimodal_tools multimodal_config audio_generation_* image_generation_* video_generation_*",
@@ -120,7 +120,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         "limits are in `timeout_settings`": "timeout",
     },
     "coordination": {
-        "agents have no files of their own in this version; leave it out": "write_mode drift_conflict_policy "
+        "agents write files through a server of tools with `workspace: true`; leave it out": "write_mode drift_conflict_policy "
         "use_two_tier_workspace web_review",
         _READ_ONLY: "enable_planning_mode planning_mode_instruction",
         _PLANS: "plan_depth plan_target_* task_decomposer",
@@ -141,7 +141,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
         "the command line says which session goes on: massgen --continue SESSION; leave it out": "resume_from_log",
         "limits are in `timeout_settings`": "timeout_seconds",
     },
-    "server": {"all tools are offered from the start; leave it out": "defer_loading"},
+    "server": {"all tools are offered from the start; name those that are needed in `allowed_tools`; leave it out": "defer_loading"},
     "timeout_settings": {
         "each turn is limited by `turn_timeout_seconds`": "initial_round_timeout_seconds "
         "subsequent_round_timeout_seconds round_timeout_grace_seconds",
