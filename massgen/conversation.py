@@ -116,7 +116,7 @@ class Conversation:
             config = self.loaded.config
             limit = await stack.enter_async_context(keeping(self.loaded, env, self._lessons.append))
             tools = await stack.enter_async_context(
-                equipped(config, self._approve, self._note, self._workspace, self._redacted)
+                equipped(config, self._approve, self._note, self._workspace, self._redacted, self.loaded)
             )
             self.team = await stack.enter_async_context(build(config, env, pool, self._progress, limit, tools))
             self._redact = redactor([*self.loaded.secrets, *self.team.secrets])

@@ -267,7 +267,7 @@ class Orchestrator:
         limit = self.timer("turn", turn.agent, _in(self.times.turn))
         try:
             async with limit:
-                act = await self.agents[turn.agent].turn(turn)
+                act = await self.agents[turn.agent].turn(replace(turn, limit=limit))
             self._accept(turn, act)
         except LogError:
             raise

@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from massgen import prompts
 from massgen.acts import Act, Final, NewAnswer, Vote
-from massgen.agents.loop import ROUNDS_A_TURN
+from massgen.agents.loop import ROUNDS_A_TURN, LoopAgent
 from massgen.agents.tools import MAX_SHOWN, Approve, Tools
 from massgen.backends import Tool
 from massgen.events import Purpose, Reprompted, ToolCalled, ToolReturned
 from massgen.messages import Finish, Message, Text, ToolCall, ToolCallDelta, ToolResult
-from massgen.testing import Scripted, calls, says
+from massgen.orchestrator import Times
+from massgen.testing import Scripted, ScriptedBackend, calls, says
 from massgen.toolbox import Access, Offered, Returned
-from tests.stage import offered, play
+from tests.stage import Stage, offered, play
 from tests.test_loop_agent import GOOD, Scene
 
 DOES: Mapping[str, Access] = {"look": "read", "find": "read", "draft": "write", "note": "write", "send": "irreversible"}
@@ -176,6 +178,18 @@ def test_a_turn_does_not_time_out_while_a_person_reads_what_is_asked() -> None:
     assert play(sends(299)) == Final("x")
     with pytest.raises(TimeoutError):
         play(sends(301))
+
+
+def test_a_run_waits_for_a_person_longer_than_a_turn_may_take(tmp_path: Path) -> None:
+    async def slowly(agent: str, call: ToolCall) -> str:
+        await asyncio.sleep(3_000)
+        return ""
+
+    backend = ScriptedBackend([uses("send a"), says("x")])
+    agent = LoopAgent("a", backend, tools=Tools(box := Box(takes=599), slowly))
+    state = Stage(tmp_path / "log", {"a": agent}, times=Times(run=10_000, turn=600)).run()
+    assert [each.content for each in state.answers.values()] == ["x"]
+    assert box.used == ["send a"]
 
 
 async def test_without_anybody_to_ask_it_is_not_done() -> None:
