@@ -269,7 +269,7 @@ async def test_what_is_wrong_with_a_function_is_told_with_its_place_whichever_fi
         "base.yaml:5:7 agent.tools[1]: 'words:cuont': the module 'words' has no function 'cuont'; did you mean 'count'?",
     ]
     (tmp_path / "base.yaml").unlink()
-    with pytest.raises(ConfigError, match="agents.0..tools.1.: 'words:cuont'"):
+    with pytest.raises(ConfigError, match=r"agents\[0\].tools\[1\]: 'words:cuont'"):
         async with equipped(loaded.config, anything, unused, Path, loaded=loaded):
             pass
 
