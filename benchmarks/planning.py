@@ -35,6 +35,7 @@ def rows() -> list[Row]:
         Row(
             "the slowest of them over HTTP, client and server: CPU", "ms", Figure("planning", "http"), limit=5, cpu=True
         ),
+        Row("the whole plan with mcp's own client, which checks it: CPU", "ms", Figure("planning", "mcp")),
     ]
 
 
@@ -44,8 +45,8 @@ def figures() -> dict[str, float]:
     circular = [PlannedTask(IDS[0], "Do it", (IDS[-1],)), *tasks[1:]]
     tools = {tool: _cpu(lambda tool=tool, on=on: _asked(tool, *on)) for tool, on in _questions(needs).items()}
     checks = {"checked": _cpu(lambda: planned(Plan(), tasks)), "refused": _cpu(lambda: _refused(circular))}
-    over_http = asyncio.run(_over_http(needs))
-    return {**checks, **tools, "slowest": max(tools.values()), "http": max(over_http.values())}
+    over_http, with_mcp = asyncio.run(_over_http(needs))
+    return {**checks, **tools, "slowest": max(tools.values()), "http": max(over_http.values()), "mcp": with_mcp}
 
 
 def dependencies() -> dict[str, list[str]]:
@@ -77,8 +78,8 @@ def _asked(tool: str, plan: Plan, arguments: dict[str, Any]) -> None:
     assert not call(plan, tool, arguments, agent="a", at=1.0).is_error
 
 
-async def _over_http(needs: dict[str, list[str]]) -> dict[str, float]:
-    """Tool -> milliseconds of CPU, by a client that does no more than it must."""
+async def _over_http(needs: dict[str, list[str]]) -> tuple[dict[str, float], float]:
+    """Tool -> milliseconds of CPU, by a client that does no more than it must; and those of `get_task_plan` by mcp's."""
     from massgen.servers.http import serve_http  # a second, of which the figures above are to know nothing
 
     questions = _questions(needs)
@@ -88,7 +89,23 @@ async def _over_http(needs: dict[str, list[str]]) -> dict[str, float]:
     ) as at:
         for tool, (_, arguments) in questions.items():
             taken[tool] = min([await _posted(at["a"], tool, arguments) for _ in range(15)])
-    return taken
+        return taken, await _with_mcp(at["a"])
+
+
+async def _with_mcp(at: Attached, times: int = 5) -> float:
+    import httpx2
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    best = float("inf")
+    http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {at.token}"})
+    async with http, Client(streamable_http_client(at.url, http_client=http)) as client:
+        for _ in range(15):
+            began = time.process_time()
+            for _ in range(times):
+                assert (await client.call_tool("get_task_plan", {})).structured_content
+            best = min(best, (time.process_time() - began) / times)
+    return best * 1e3
 
 
 async def _posted(at: Attached, tool: str, arguments: dict[str, Any], times: int = 10) -> float:

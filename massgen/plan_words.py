@@ -11,7 +11,7 @@ from typing import Any
 
 from massgen.events import PlanChanged
 from massgen.figures import duration
-from massgen.planning import Change, Plan, PlannedTask, changed, waiting
+from massgen.planning import Change, Plan, PlannedTask, changed, listed, waiting
 
 MAX_NAMES = 5
 """Tasks that a phrase names."""
@@ -144,10 +144,7 @@ _VERBS = {"pending": "put back", "in_progress": "began", "completed": "completed
 
 
 def _names(ids: Iterable[str]) -> str:
-    """The first of them, and how many more."""
-    every = [*ids]
-    more = f" and {len(every) - MAX_NAMES} more" if len(every) > MAX_NAMES else ""
-    return f"{', '.join(every[:MAX_NAMES])}{more}" or "nothing"
+    return listed(ids, MAX_NAMES) or "nothing"
 
 
 def _named(tasks: Iterable[PlannedTask]) -> str:

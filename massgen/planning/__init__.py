@@ -103,7 +103,7 @@ def task_of(plan: Plan, name: str) -> PlannedTask:
     """Raises `PlanError`, which names those that there are."""
     if task := plan.tasks.get(name):
         return task
-    there = f"the plan has {_names(plan.tasks)}" if plan.tasks else "the plan is empty: call create_task_plan first"
+    there = f"the plan has {listed(plan.tasks)}" if plan.tasks else "the plan is empty: call create_task_plan first"
     raise PlanError(f"There is no task {name[:60]!r}; {there}.")
 
 
@@ -155,7 +155,7 @@ def deleted(plan: Plan, name: str, *, agent: str) -> Change:
     """The task gone; refused while others depend on it or are parts of it."""
     _check_owner(task_of(plan, name), agent)
     if needing := [task.id for task in plan.tasks.values() if name in (*task.depends_on, task.parent)]:
-        raise PlanError(f"Needed by {_names(needing)}: first delete its sub-tasks, and change depends_on by edit_task.")
+        raise PlanError(f"Needed by {listed(needing)}: first delete its sub-tasks, and change depends_on by edit_task.")
     return Change(deleted=(name,))
 
 
@@ -183,7 +183,7 @@ def _checked(plan: Plan, wanted: Sequence[PlannedTask]) -> Change:
         told = "; ".join(" -> ".join([*circle, circle[0]]) for circle in islice(_circles(waits), 2 * _TOLD))
         raise PlanError(f"Leave out a dependency of each circle: {told}. {_WAITS}")
     if deep := [name for name, task in tasks.items() if len([*_above(tasks, task)]) > LEVELS]:
-        raise PlanError(f"Sub-tasks nest {LEVELS} levels deep at most, not {_names(deep)}. Give them a higher parent.")
+        raise PlanError(f"Sub-tasks nest {LEVELS} levels deep at most, not {listed(deep)}. Give them a higher parent.")
     left = _left(tasks)
     for name, task in tasks.items():
         if task.status != "pending":
@@ -199,13 +199,13 @@ def _check_ids(plan: Plan, wanted: Sequence[PlannedTask]) -> None:
     if len(wanted) > limit and count.keys() - plan.tasks.keys():
         raise PlanError(f"A plan has at most {limit} tasks; this would be {len(wanted)}. Merge or leave out some.")
     if twice := [name for name, times in count.items() if times > 1]:
-        raise PlanError(f"More than one task has the id {_names(twice)}. Give each its own id, or none.")
+        raise PlanError(f"More than one task has the id {listed(twice)}. Give each its own id, or none.")
 
 
 def _check_references(tasks: Mapping[str, PlannedTask]) -> None:
     known, named = {*tasks, ""}, ((name, (*task.depends_on, task.parent)) for name, task in tasks.items())
     if unknown := [f"{name} -> {other[:60]}" for name, others in named for other in others if other not in known]:
-        raise PlanError(f"Not in the plan: {_names(unknown)}. There are: {_names(tasks)}.")
+        raise PlanError(f"Not in the plan: {listed(unknown)}. There are: {listed(tasks)}.")
 
 
 def _check_owner(task: PlannedTask, agent: str) -> None:
@@ -218,7 +218,7 @@ def _check_waits(plan: Plan, tasks: Mapping[str, PlannedTask], task: PlannedTask
     """Whether a task can be started, or completed, or stay so as it is in `plan`, while of `tasks` these are open."""
     if not left:
         return
-    told = _names([f"{name} ({tasks[name].status})" for name in left])
+    told = listed([f"{name} ({tasks[name].status})" for name in left])
     remedy = "Complete that first; get_ready_tasks tells what can be started."
     if (before := plan.tasks.get(task.id)) and before.status == task.status:
         remedy = f'Do without that, or first call update_task_status("{task.id}", "pending").'
@@ -251,11 +251,11 @@ def _open(names: Iterable[str], left: set[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(left.__contains__, names)))
 
 
-def _names(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], most: int = _TOLD) -> str:
     """The first of them, and how many more."""
     every = [*names]
-    more = f" and {len(every) - _TOLD} more" if len(every) > _TOLD else ""
-    return f"{', '.join(every[:_TOLD])}{more}"
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return f"{', '.join(every[:most])}{more}"
 
 
 def _turns(waits: Mapping[str, Sequence[str]]) -> bool:

@@ -20,9 +20,8 @@ def written(plan: Plan) -> str:
 
 
 def _said(task: PlannedTask) -> dict[str, Any]:
-    new = PlannedTask("", "")
-    told = {name: getattr(task, name) for name in _KEPT if getattr(task, name) != getattr(new, name)}
-    return {name: [*value] if isinstance(value, tuple) else value for name, value in told.items()}
+    said = planning_tools.said(task, _KEPT).items()
+    return {name: [*value] if isinstance(value, tuple) else value for name, value in said}
 
 
 def read(path: Path, at: float) -> Change:

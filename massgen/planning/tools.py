@@ -3,7 +3,7 @@
 `call` keeps nothing: it tells the `Change` for the caller to record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -214,9 +214,13 @@ def _newly_ready(plan: Plan, after: Plan, agent: str) -> list[dict[str, Any]]:
     return [_brief(task) for task in planning.ready(after, agent) if task.id not in before]
 
 
+def said(task: PlannedTask, fields: Iterable[str]) -> dict[str, Any]:
+    """Those of `fields` that are not as in a new task."""
+    return {name: getattr(task, name) for name in fields if getattr(task, name) != getattr(_NEW, name)}
+
+
 def _whole(plan: Plan, task: PlannedTask, agent: str, waits: Sequence[str] | None = None) -> dict[str, Any]:
-    """Without what is as in a new task."""
-    told = {name: getattr(task, name) for name in _KEPT if getattr(task, name) != getattr(_NEW, name)}
+    told = said(task, _KEPT)
     if task.assignee and plan.scope == "team":
         told["assignee"] = "you" if task.assignee == agent else task.assignee
     names = {"depends_on": [*task.depends_on], "waits_for": [*(waits or ())]}
