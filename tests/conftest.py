@@ -20,11 +20,18 @@ _MISSING = {
         "packages of npm are not installed: `make test` does it where there is npm; CI installs that",
     ),
 }
+_TRACED = frozenset({"test_command", "test_config_command", "test_continue", "test_embedded_team", "test_init", "test_interactive", "test_live", "test_log", "test_models_command", "test_newcomer", "test_output", "test_terminal"})  # fmt: skip
+"""Modules whose processes coverage traces. Those of others run the same lines, and tracing doubles what a process costs."""
+_UNTRACED = frozenset({"test_config_fuzz", "test_durability", "test_interruptions", "test_log_fuzz", "test_planted_bugs", "test_truths"})  # fmt: skip
+"""Modules that run by the hundred what others run once: coverage leaves them out, for the same reason."""
 _left_out: dict[str, list[pytest.Item]] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need what is not installed are left out; the summary says so."""
+    """Tests that need what is not installed are left out; the summary says so. Others are not traced."""
+    for item in items:
+        if item.path.stem in _UNTRACED:
+            item.add_marker(pytest.mark.no_cover)
     for marker in (marker for marker, (missing, _) in _MISSING.items() if missing):
         _left_out[marker] = [item for item in items if item.get_closest_marker(marker)]
         items[:] = [item for item in items if item.get_closest_marker(marker) is None]
@@ -39,7 +46,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.path.stem not in _TRACED:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in [*os.environ]:
         if name.endswith(("_API_KEY", "_PROXY", "_proxy", "_API_BASE")) or name.startswith("MASSGEN_"):
             monkeypatch.delenv(name)
