@@ -82,10 +82,10 @@ clean:
 	touch $@
 
 .venv/local: .venv/pip pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[local]"
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable ".[local]"
 	touch $@
 
 .venv/dev: .venv/pip pyproject.toml
-	$(BIN)/python -m pip install --quiet --no-compile --editable ".[local,dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint tests/constraints.txt --editable ".[local,dev]"
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # by every core; what is for another Python fails
 	touch $@ .venv/local

@@ -70,6 +70,7 @@ PLAN_ONLY = (
 PLAN_EMPTY = "(There is no plan yet.)"
 PLAN_PROGRESS = "{done} of {count} tasks are completed."
 PLAN_MINE = "You are doing {task}"
+PLAN_LOST = "You were doing {task}, when your turn failed: {now}."
 PLAN_NEXT = "Ready: {tasks}"
 OPEN_TASK = (
     "Your task is still in progress: {tasks}. Set it completed, or pending if it is not done; then end your turn again."

@@ -67,6 +67,8 @@ class Seat:
     """Why it left the team; empty while it is in."""
     failed: str = ""
     """Why its last turn failed, until it is asked again; an interruption is no failure."""
+    lost: tuple[str, ...] = ()
+    """The tasks that were put back for that, in this question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,9 @@ def _counted(state: State, fact: Spent | PlanChanged) -> State:
             return replace(state, spent=_plus(state.spent, fact))
         case _:
             plan = changed(state.plans.get(fact.plan, Plan()), Change(fact.tasks, fact.deleted, fact.order))
-            return replace(state, plans={**state.plans, fact.plan: plan})
+            seat = state.seats.get(fact.agent) if fact.turn is None else None
+            after = replace(state, plans={**state.plans, fact.plan: plan})
+            return _seated(after, replace(seat, lost=tuple(task.id for task in fact.tasks))) if seat else after
 
 
 def _plus(total: Spending, spent: Spent) -> Spending:

@@ -57,10 +57,11 @@ def tasks_of(state: State, rules: Rules, agent: str) -> Tasks:
     if rules.planning == "off":
         return Tasks()
     plan = plan_of(state, rules, agent)[1]
-    every = plan.tasks.values()
+    every, lost = plan.tasks.values(), state.seats[agent].lost
     return Tasks(
         mine=[task for task in every if task.status == "in_progress" and task.assignee == agent],
         next=ready(plan, agent),
+        lost=[task for task in every if task.id in lost and task.status != "completed" and task.assignee != agent],
         done=sum(task.status == "completed" for task in every),
         count=len(every),
     )

@@ -24,6 +24,7 @@ _TRACED = frozenset({"test_command", "test_config_command", "test_continue", "te
 """Modules whose processes coverage traces. Those of others run the same lines, and tracing doubles what a process costs."""
 _UNTRACED = frozenset({"test_config_fuzz", "test_durability", "test_interruptions", "test_log_fuzz", "test_planted_bugs", "test_truths"})  # fmt: skip
 """Modules that run by the hundred what others run once: coverage leaves them out, for the same reason."""
+assert all(Path(__file__).with_name(f"{name}.py").exists() for name in _TRACED | _UNTRACED), "a module was renamed"
 _left_out: dict[str, list[pytest.Item]] = {}
 
 

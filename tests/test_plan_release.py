@@ -141,6 +141,17 @@ def test_a_release_that_a_crash_cut_off_comes_before_the_agent_is_asked_again(tm
     assert agrees(played.facts, how)
 
 
+def test_who_failed_is_told_who_does_its_task_now(tmp_path: Path) -> None:
+    played = session(tmp_path)
+    alice = worker("Sky.", [PLAN], [("get_ready_tasks", {})], [("get_ready_tasks", {})], [moved("a")])
+    bob = worker("", [("get_ready_tasks", {})], [moved("a")])
+    alice.cues, bob.cues = [Cue("comply", delay=SLOW)], [Cue("refused")]
+    played.ask("Why?", {"alice": alice, "bob": bob}, until=20.0)
+    bob = worker("Sea.")
+    played.resume({"alice": worker("Sky."), "bob": bob})
+    assert "You were doing a, when your turn failed: alice is doing it now." in bob.requests[0].messages[0].text
+
+
 def test_what_nobody_began_is_put_back_by_nobody() -> None:
     """As no tool leaves it, but a file from elsewhere may."""
     run = answering(2).plan("alice", PlannedTask("a", "Do a.", status="in_progress")).fail("alice", "gone")
@@ -248,6 +259,7 @@ async def test_killed_right_after_the_failure_the_task_is_free_and_who_had_it_is
     assert [(fact.agent, fact.tasks[0].id) for fact in given_back(facts)] == [("m2", "b")]
     assert isinstance(facts[failed.seq + 1].fact, PlanChanged), "before anybody is asked"
     told = next(each for each in planners.asked if each.model == "m2").messages[0]
+    assert "You were doing b, when your turn failed: it was put back." in str(told["content"])
     assert "Ready: b: Do b. (" in str(told["content"])
     (refused,) = [each.fact for each in facts if isinstance(each.fact, ToolReturned) and each.fact.is_error]
     assert refused.agent == "m2"

@@ -41,6 +41,8 @@ class Tasks:
     """What it is doing."""
     next: Sequence[PlannedTask] = ()
     """What it could start, most important first."""
+    lost: Sequence[PlannedTask] = ()
+    """What it was doing when its turn failed, unless it has that again or it is completed."""
     done: int = 0
     count: int = 0
     """Of tasks in the plan."""

@@ -133,8 +133,13 @@ def _tasks(tasks: Tasks) -> str:
     if not tasks.count:
         return prompts.PLAN_EMPTY
     mine = [prompts.PLAN_MINE.format(task=_task(each)) for each in tasks.mine]
+    lost = [prompts.PLAN_LOST.format(task=task.id, now=_now(task)) for task in tasks.lost[:MAX_NEXT]]
     ready = [prompts.PLAN_NEXT.format(tasks="; ".join(map(_task, tasks.next[:MAX_NEXT])))] if tasks.next else []
-    return "\n".join([prompts.PLAN_PROGRESS.format(done=tasks.done, count=tasks.count), *mine, *ready])
+    return "\n".join([prompts.PLAN_PROGRESS.format(done=tasks.done, count=tasks.count), *mine, *lost, *ready])
+
+
+def _now(task: PlannedTask) -> str:
+    return f"{task.assignee} is doing it now" if task.status == "in_progress" else "it was put back"
 
 
 def _task(task: PlannedTask) -> str:
