@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from massgen.messages import Media, Message
-from massgen.planning import PlannedTask
+from massgen.planning import Change, PlannedTask
 
 Purpose: TypeAlias = Literal["solo", "answer", "decide", "present", "evaluate", "summarise"]
 """Why an agent is asked: the only agent's whole task; an independent first answer; a vote or a better answer; the
@@ -164,6 +164,10 @@ class PlanChanged:
     tasks: tuple[PlannedTask, ...] = ()
     deleted: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+
+    @property
+    def change(self) -> Change:
+        return Change(self.tasks, self.deleted, self.order)
 
 
 @dataclass(frozen=True, slots=True)

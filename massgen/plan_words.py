@@ -11,7 +11,7 @@ from typing import Any
 
 from massgen.events import PlanChanged
 from massgen.figures import duration
-from massgen.planning import Change, Plan, PlannedTask, changed, listed, waiting
+from massgen.planning import Plan, PlannedTask, changed, listed, waiting
 
 MAX_NAMES = 5
 """Tasks that a phrase names."""
@@ -121,7 +121,7 @@ def data(name: str, plan: Plan) -> dict[str, Any]:
 
 def news(before: Plan, fact: PlanChanged) -> str:
     """What `fact` did to the plan, as a phrase after the name of its agent (of none, where the user gave it)."""
-    after = changed(before, Change(fact.tasks, fact.deleted, fact.order)).tasks
+    after = changed(before, fact.change).tasks
     added = [task for task in fact.tasks if task.id not in before.tasks]
     moved = [task for task in fact.tasks if task.id in before.tasks and before.tasks[task.id].status != task.status]
     if fact.turn is None and fact.agent:

@@ -26,7 +26,7 @@ from massgen.events import (
     VotingOpened,
 )
 from massgen.messages import Media
-from massgen.planning import Change, Plan, changed
+from massgen.planning import Plan, changed
 
 GONE = "it is not in the team that the session goes on with"
 
@@ -278,7 +278,7 @@ def _counted(state: State, fact: Spent | PlanChanged) -> State:
         case Spent():
             return replace(state, spent=_plus(state.spent, fact))
         case _:
-            plan = changed(state.plans.get(fact.plan, Plan()), Change(fact.tasks, fact.deleted, fact.order))
+            plan = changed(state.plans.get(fact.plan, Plan()), fact.change)
             seat = state.seats.get(fact.agent) if fact.turn is None else None
             after = replace(state, plans={**state.plans, fact.plan: plan})
             return _seated(after, replace(seat, lost=tuple(task.id for task in fact.tasks))) if seat else after

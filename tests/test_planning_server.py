@@ -17,7 +17,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from massgen.errors import LogError, UsageError
 from massgen.events import PlanChanged, Stopped
 from massgen.log import Log, read
-from massgen.planning import Change, Plan, changed
+from massgen.planning import Plan, changed
 from massgen.planning.tools import TOOLS
 from massgen.servers import MAX_MESSAGE
 from massgen.servers.plan_file import PlanFile
@@ -56,7 +56,7 @@ def plan_in(path: Path) -> Plan:
     plan = Plan()
     for recorded in read(path):
         assert isinstance(recorded.fact, PlanChanged)
-        plan = changed(plan, Change(recorded.fact.tasks, recorded.fact.deleted, recorded.fact.order))
+        plan = changed(plan, recorded.fact.change)
     return plan
 
 

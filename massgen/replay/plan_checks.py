@@ -13,7 +13,7 @@ def against(state: State, rules: Rules, fact: PlanChanged) -> str:
     purpose = state.seats[fact.agent].purpose
     if rules.planning == "off" or purpose in PLANLESS or fact.plan != name:
         return f"{fact.agent} cannot change this plan in a turn with the purpose {purpose}"
-    after = changed(plan, Change(fact.tasks, fact.deleted, fact.order))
+    after = changed(plan, fact.change)
     return _taken(plan, fact) or _no_plan(plan, after)
 
 
