@@ -20,7 +20,7 @@ _MISSING = {
         "packages of npm are not installed: `make test` does it where there is npm; CI installs that",
     ),
 }
-_TRACED = frozenset({"test_command", "test_config_command", "test_continue", "test_embedded_team", "test_init", "test_interactive", "test_live", "test_log", "test_models_command", "test_newcomer", "test_output", "test_terminal"})  # fmt: skip
+_TRACED = frozenset({"test_command", "test_config_command", "test_continue", "test_embedded_team", "test_init", "test_interactive", "test_live", "test_log", "test_models_command", "test_newcomer", "test_output", "test_plan_command", "test_planning_server", "test_terminal", "test_tools"})  # fmt: skip
 """Modules whose processes coverage traces. Those of others run the same lines, and tracing doubles what a process costs."""
 _UNTRACED = frozenset({"test_config_fuzz", "test_durability", "test_interruptions", "test_log_fuzz", "test_planted_bugs", "test_truths"})  # fmt: skip
 """Modules that run by the hundred what others run once: coverage leaves them out, for the same reason."""

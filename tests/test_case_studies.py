@@ -128,7 +128,7 @@ async def test_the_session_comes_about_again_when_its_script_is_played(study: Pa
     assert ran.code == 0, ran.err
     (session,) = (work / "sessions").iterdir()
     assert unlabelled(timeless(read(session / LOG_NAME))) == unlabelled(timeless(recorded(study)))
-    new = {path.name for path in work.iterdir()} - {path.name for path in study.iterdir()} - {"sessions"}
+    new = {path.name for path in work.iterdir()} - {path.name for path in study.iterdir()} - {"sessions", "__pycache__"}
     assert {name: (work / name).read_text("utf-8") for name in new} == made(study)
 
 

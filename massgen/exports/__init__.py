@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
 from massgen.events import Recorded
-from massgen.exports.page import page
+from massgen.exports.page import written
 from massgen.exports.parts import Event, ToolUse, Vote
 from massgen.exports.transcript import MAX_HEADING, MAX_NOTE, Turn, turns
 from massgen.figures import Use, duration
@@ -36,7 +36,7 @@ def rendered(facts: Sequence[Recorded], form: Form) -> str:
         case "md":
             return "\n\n".join("\n\n".join(_markdown(turn)) for turn in found)
         case "html":
-            return page(found)
+            return written(found)
 
 
 def _json(found: Sequence[Turn]) -> str:

@@ -31,7 +31,7 @@ def _tag(name: str, *children: str, **attributes: str) -> Markup:
     return Markup(f"<{name}{shown}>{inner}</{name}>")
 
 
-def page(found: Sequence[Turn]) -> str:
+def written(found: Sequence[Turn]) -> str:
     """The turns of a session. Its style is allowed by its digest, everything else is forbidden."""
     template = _PAGE.read_text("utf-8")
     style = template.partition("<style>")[2].partition("</style>")[0]

@@ -16,10 +16,10 @@ from pathlib import Path
 from massgen import sessions
 from massgen.errors import LogError, UsageError
 from massgen.events import Recorded
-from massgen.importing.export import MARK, export
+from massgen.importing.export import MARK, exported
 from massgen.importing.files import Source
 from massgen.importing.layouts import layout, session
-from massgen.importing.logs import logs
+from massgen.importing.logs import logged
 from massgen.importing.turns import Turn, facts_of
 from massgen.log import Log
 from massgen.log.blobs import MAX_FACT
@@ -51,12 +51,12 @@ def imported(path: Path, root: Path | None = None) -> Imported:
     if ours := _ours(path):
         return _copied(ours, root)
     if _exported(path):
-        return _made(Source(path), export, root)
+        return _made(Source(path), exported, root)
     if found := layout(path):
         source = Source(found.root)
         if found.others:
             source.note(found.root, f"the last begun of {found.others + 1}; name another by its own folder")
-        return _made(source, session if found.kind == "session" else logs, root)
+        return _made(source, session if found.kind == "session" else logged, root)
     if os.path.isfile(path / LOG_NAME):
         read(path / LOG_NAME)  # raises what is wrong with it
     raise _none(path)

@@ -16,7 +16,7 @@ MARK = b'"facts_version"'
 """In the first bytes of such a file."""
 
 
-def export(source: Source) -> list[Turn]:
+def exported(source: Source) -> list[Turn]:
     """The conversation in the file that `source` is."""
     found = source.data(source.root)
     return [

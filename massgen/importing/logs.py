@@ -22,7 +22,7 @@ MAX_ACTS = 1_000
 _TIME = re.compile(r"\d{8}_\d{6}(_\d{1,6})?")
 
 
-def logs(source: Source) -> list[Turn]:
+def logged(source: Source) -> list[Turn]:
     """The conversation in a folder of logs."""
     folders = [folder for _, folder in turns_in(source)] or [source.root]
     return [turn for folder in folders if (turn := _turn(source, folder))]
