@@ -260,6 +260,31 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_as_quietly(tmp_path: Path, pa
     assert left_running(process.pid) == []
 
 
+DEAF = """
+import asyncio
+from massgen.interrupts import run
+async def deaf():
+    print("up", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            print("heard", flush=True)
+run(deaf())
+"""
+
+
+async def test_after_a_second_ctrl_c_nothing_that_hangs_holds_up_the_end() -> None:
+    async with started("-c", DEAF, program=()) as process:
+        assert process.stdout
+        assert await process.stdout.readline() == b"up\n"
+        for _ in range(2):
+            interrupt(process)
+            assert await process.stdout.readline() == b"heard\n"
+        ran = await ended(process)
+    assert (ran.code, ran.err) == (Exit.INTERRUPTED, "")
+
+
 def interrupt(process: asyncio.subprocess.Process) -> None:
     """Not by `process.send_signal`, which would take a process that has just ended from under asyncio's watcher."""
     with contextlib.suppress(ProcessLookupError):

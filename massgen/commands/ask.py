@@ -102,10 +102,10 @@ class _Asking:
         loaded = self._loaded() if self.session is None else self._chosen
         gc.enable()
         signal.signal(signal.SIGTERM, _interrupt)
-        import asyncio
+        from massgen.interrupts import run
 
         try:
-            return asyncio.run(self._converse(loaded, question, talking=talking))
+            return run(self._converse(loaded, question, talking=talking))
         except ConfigError as error:
             raise error if options.resume is None else unusable(error, options) from None
         except KeyboardInterrupt:

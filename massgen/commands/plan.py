@@ -44,15 +44,14 @@ command.add_command(show)
 @click.argument("goal")
 def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) -> int:
     """Plan how GOAL is to be reached."""
-    import asyncio
-
     from massgen.conversation import check_question
+    from massgen.interrupts import run
     from massgen.planning.files import written
 
     if output:
         check_writable(output)
     check_question(goal)
-    plan, session, why = asyncio.run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
+    plan, session, why = run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
     if plan is None or not plan.tasks:
         tell(f"massgen: no plan was made ({why}); session {session}")
         return Exit.NO_ANSWER
