@@ -291,7 +291,8 @@ def _answer_refusal(state: State, rules: Rules, seat: Seat, content: str) -> str
 
 
 def _too_close(shown: str, content: str, rules: Rules) -> bool:
-    return (limit := NOVELTY[rules.answer_novelty_requirement]) < 1 and _overlap(shown, content) > limit
+    limit = NOVELTY[rules.answer_novelty_requirement]
+    return limit < 1 and _overlap(shown, content) > limit
 
 
 def _overlap(one: str, other: str) -> float:

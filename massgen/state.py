@@ -246,16 +246,17 @@ def _turn(state: State, seq: int, fact: TurnBegan | Informed | Voted | TurnFaile
     seat = state.seats[fact.agent]
     match fact:
         case TurnBegan(_, purpose, ballot):
-            seat = replace(seat, turn=seq, purpose=purpose, ballot=ballot, labels=len(ballot))
-            seat = replace(seat, suspended=None, failed="")
+            seat = replace(
+                seat, turn=seq, suspended=None, failed="", purpose=purpose, ballot=ballot, labels=len(ballot)
+            )
         case Informed(_, _, ballot):
             seat = replace(seat, ballot=ballot, labels=max(seat.labels, *map(label_number, ballot)))
         case Voted(_, _, choice, reason):
             seat = replace(seat, turn=None, vote=choice if saw_all(state, seat.ballot) else None, reason=reason)
         case _:
             why = "" if fact.kind == "interrupted" else fact.cause or fact.kind
-            seat = replace(seat, turn=None, suspended=None if why else seat.turn, failed=why)
-            seat = replace(seat, left="" if fact.kind == "cancelled" else why)
+            left = "" if fact.kind == "cancelled" else why
+            seat = replace(seat, turn=None, suspended=None if why else seat.turn, failed=why, left=left)
     return _seated(state, seat)
 
 
