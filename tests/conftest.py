@@ -1,13 +1,16 @@
 """What every test stands on: a home of its own, no keys, no proxies."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from massgen.models import ensure
 from tests.redis_server import PROGRAM
 
+Begun = Callable[[], list[psutil.Process]]
 SMALLEST = "smollm2-135m"
 """The model that tests really run."""
 
@@ -55,6 +58,13 @@ def _clean_environment(request: pytest.FixtureRequest, tmp_path: Path, monkeypat
             monkeypatch.delenv(name)
     monkeypatch.setenv("MASSGEN_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def begun() -> Begun:
+    """What this test has started and what still runs, direct children first; not what a session's fixture keeps, such as Redis."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: [each for each in psutil.Process().children(recursive=True) if each not in before]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from massgen.config.tools import McpServer
 from massgen.toolbox import Offered
 from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.servers import Servers
+from tests.conftest import Begun
 from tests.mcp_servers import MODULES
 
 
@@ -47,12 +49,17 @@ UNLIKE = {
 """What some tools do, by their servers' own annotations."""
 
 
+def programs(begun: Begun) -> list[psutil.Process]:
+    """The servers themselves, without the keepers that end them should this process be killed."""
+    return [each for each in begun() if each.ppid() == os.getpid() and each.name() != "sh"]
+
+
 def does(offered: list[Offered]) -> dict[str, str]:
     return {each.tool.name: each.access for each in offered}
 
 
 @pytest.mark.npm
-async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) -> None:
+async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path, begun: Begun) -> None:
     (tmp_path / "a.txt").write_text("first")
     repo = await repository(tmp_path)
     every = {
@@ -65,7 +72,7 @@ async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) 
     notes: list[str] = []
     async with Servers(notes.append) as servers:
         offered = [*await (tools := agent_toolbox(servers, every)).offered()]
-        started = [each.create_time() for each in psutil.Process().children() if each.name() != "sh"]
+        started = [each.create_time() for each in programs(begun)]
         assert len(started) == 5
         assert max(started) - min(started) < 0.8  # no server waits for another's start, which takes longer
 
@@ -96,17 +103,17 @@ async def test_five_real_servers_start_at_once_and_each_is_used(tmp_path: Path) 
         assert "votes" in await use("mcp__memory__search_nodes", query="massgen")
     assert (tmp_path / "b.txt").read_text() == "grüße"
     assert notes == []
-    assert psutil.Process().children(recursive=True) == []
+    assert begun() == []
 
 
 @pytest.mark.npm
-async def test_a_real_server_that_is_killed_is_back_with_what_it_had_kept(tmp_path: Path) -> None:
+async def test_a_real_server_that_is_killed_is_back_with_what_it_had_kept(tmp_path: Path, begun: Begun) -> None:
     server = from_npm("memory", env={"MEMORY_FILE_PATH": str(tmp_path / "memory.jsonl")})
     async with Servers(pause=lambda restart: 0) as servers:
         tools = agent_toolbox(servers, {"memory": server})
         await tools.offered()
         await tools.call("mcp__memory__create_entities", {"entities": [ENTITY]})
-        (process,) = [each for each in psutil.Process().children() if each.name() != "sh"]
+        (process,) = programs(begun)
         process.kill()
         graph = await tools.call("mcp__memory__read_graph", {})
         if graph.is_error:  # it was asked before its end was seen

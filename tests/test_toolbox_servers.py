@@ -19,6 +19,7 @@ from massgen.toolbox import Toolbox
 from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.server import pause
 from massgen.toolbox.servers import Servers
+from tests.conftest import Begun
 from tests.mcp_servers import raw
 
 
@@ -35,10 +36,6 @@ async def names(toolbox: Toolbox) -> list[str]:
 
 async def does(toolbox: Toolbox) -> dict[str, str]:
     return {each.tool.name.removeprefix("mcp__raw__"): each.access for each in await toolbox.offered()}
-
-
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
 
 
 async def test_a_call_returns_text_and_a_servers_own_error_is_told_as_it_is() -> None:
@@ -98,15 +95,14 @@ async def test_a_server_that_does_not_tell_the_tools_it_announced_keeps_those_be
     assert notes == [told]
 
 
-async def test_no_server_starts_before_it_is_used_and_none_outlives_the_team() -> None:
-    before = children()
+async def test_no_server_starts_before_it_is_used_and_none_outlives_the_team(begun: Begun) -> None:
     async with box(raw()) as tools:
-        assert children() == before
+        assert begun() == []
         await tools.offered()
         pid = int((await tools.call("mcp__raw__pid", {})).content)
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)
-    assert children() == before
+    assert begun() == []
 
 
 async def test_agents_with_equal_settings_share_a_server_and_others_do_not() -> None:
@@ -393,14 +389,13 @@ async def test_a_server_that_ends_in_time_leaves_no_child_either() -> None:
     assert psutil.wait_procs(family, timeout=2)[1] == []
 
 
-async def test_closing_during_a_start_ends_what_was_started() -> None:
-    before = children()
+async def test_closing_during_a_start_ends_what_was_started(begun: Begun) -> None:
     async with box(raw("mute", "stubborn")) as tools:
         asking = asyncio.create_task(tools.offered())
-        while len(children()) < len(before) + 2:  # the keeper and the server
+        while len(begun()) < 2:  # the keeper and the server
             await asyncio.sleep(0.01)
     assert await asking == []
-    assert children() == before
+    assert begun() == []
 
 
 async def test_after_the_run_a_tool_says_that_it_is_over() -> None:
