@@ -47,6 +47,10 @@ class Function:
             return failed(str(error) or f"no result within {timeout:g} s; the call was given up")
         except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code
             return failed(_said(error))
+        except asyncio.CancelledError:
+            if (asking := asyncio.current_task()) and asking.cancelling():
+                raise
+            return failed("the function cancelled what it waited for")  # which is no order to end the turn
 
     async def _in_thread(self, arguments: Mapping[str, Any]) -> Any:
         """In a thread of its own, and a daemon: the loop's pool would be waited for when massgen ends."""
@@ -76,7 +80,14 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ValidationError):  # of its arguments, mostly
         every = error.errors(include_url=False, include_input=False)
         return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in every)
-    return f"{type(error).__name__}: {error}"
+    return _in_words(error)
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - its own `__str__` may fail
+        return type(error).__name__
 
 
 def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -84,8 +95,10 @@ def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None)
         return
     if error is None:
         done.set_result(result)
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):  # which a future does not take
+        done.set_exception(error)
     else:
-        done.set_exception(error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}"))
+        done.set_exception(RuntimeError(_in_words(error)))
 
 
 def _text(result: Any) -> str:
