@@ -49,6 +49,12 @@ def test_json_and_a_bare_list_are_taken_too(tmp_path: Path) -> None:
         (b"- {id: a, description: x, color: red}", "color"),
         (b"[" * 100_000, "cannot be read"),
         (b"x" * 1_000_001, "larger than"),
+        (b"tasks: ['']", "that is no plan: tasks\\[0\\] must be a text"),
+        (
+            b"- {id: a, description: x, 1: y, 2026-12-01: z, color: red}",
+            "takes no '1', '2026-12-01', 'color'; it takes desc",
+        ),
+        (b"- id: a\n  description: x\n  id: b\n  description: y", "'id' is there twice in .* line 3"),
     ],
 )
 def test_what_is_no_plan_is_told_with_the_file(tmp_path: Path, content: bytes, words: str) -> None:
@@ -59,6 +65,23 @@ def test_what_is_no_plan_is_told_with_the_file(tmp_path: Path, content: bytes, w
     assert str(file) in str(error.value)
     with pytest.raises(UsageError, match="cannot be read"):
         plan_files.read(tmp_path / "gone.yaml", 0.0)
+
+
+def test_a_plan_without_an_end_is_not_read_to_it() -> None:
+    with pytest.raises(UsageError, match="larger than"):
+        plan_files.read(Path("/dev/zero"), 0.0)
+
+
+def test_a_date_is_the_text_that_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("- {description: 2026-12-24, metadata: {due: 2026-12-01, hours: 2, at: 2026-12-01 10:00:00}}")
+    (task,) = changed(Plan(), plan_files.read(file, 0.0)).tasks.values()
+    assert (task.description, task.metadata) == (
+        "2026-12-24",
+        {"due": "2026-12-01", "hours": 2, "at": "2026-12-01 10:00:00"},
+    )
+    file.write_text(plan_files.written(Plan({task.id: task})))
+    assert [*changed(Plan(), plan_files.read(file, 0.0)).tasks.values()] == [task]
 
 
 def planner(asked: Call) -> Reply:
