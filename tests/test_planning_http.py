@@ -161,16 +161,25 @@ async def test_what_a_client_adds_to_every_call_for_its_own_use_is_left_out() ->
     assert [*team.plan.tasks] == ["t1", "t2"]
 
 
-@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer wrong", "Basic {}", "bearer {}", "Bearer {}x", "Bearer \xe9"])
+@pytest.mark.parametrize(
+    "given", ["", "Bearer ", "Bearer wrong", "Basic {}", "{}", "Bearer {}x", "Bearer {} {}", "Bearer \xe9"]
+)
 async def test_nobody_else_gets_in(given: str) -> None:
     team = Team("dig")
     async with serve_http(team.call, ["agent1"]) as places:
         at = places["agent1"]
-        header = given.format(at.token)
+        header = given.format(at.token, at.token)
         status, headers, text = await post(at, Authorization=header)
         assert (status, headers["www-authenticate"], at.token in text) == (401, "Bearer", False)
         assert '"Authorization: Bearer TOKEN"' in text
     assert len(team.calls) == 1
+
+
+async def test_the_name_of_the_scheme_may_be_in_any_case() -> None:
+    """As RFC 9110 has it (11.1)."""
+    async with serve_http(Team("dig").call, ["agent1"]) as places:
+        at = places["agent1"]
+        assert [(await post(at, Authorization=f"{word} {at.token}"))[0] for word in ("bearer", "BEARER")] == [200, 200]
 
 
 async def test_what_a_page_in_a_browser_could_send_is_refused() -> None:
