@@ -19,6 +19,7 @@ from massgen.errors import ConfigError, Problem
 from massgen.toolbox import Returned
 from massgen.toolbox.names import unlike
 from massgen.toolbox.results import MAX_RESULT, failed, writable
+from massgen.toolbox.schemas import accepted
 
 MAX_THREADS = 32
 """Of one function, at once. One that never returns keeps its thread until massgen ends; no thread keeps massgen."""
@@ -197,12 +198,11 @@ def described(function: Callable[..., Any], source: str = "") -> Function:
     name = source.rpartition(":")[2] or getattr(function, "__name__", type(function).__name__)
     _check(function)
     adapter = TypeAdapter(cast("type[Any]", function))  # pydantic takes functions too
-    schema: dict[str, Any] = {"properties": {}, **adapter.json_schema(), "type": "object"}
     access: Any = getattr(function, "access", "write")
     if access not in get_args(Access):
         raise _Unfit(f"its attribute `access` is {str(access)[:40]!r}; allowed: {', '.join(get_args(Access))}")
     return Function(
-        Tool(unlike(name, source or name), inspect.getdoc(function) or "", schema),
+        Tool(unlike(name, source or name), inspect.getdoc(function) or "", accepted(adapter.json_schema())),
         access,
         source or name,
         lambda arguments: adapter.validate_python(ArgsKwargs((), dict(arguments))),
