@@ -3,6 +3,8 @@
 import sys
 import time
 
+PATIENCE = 0.1
+"""Seconds to try a lock that another has: who only asks whether a session runs holds it for a moment."""
 PAUSE = 0.005
 """Seconds between two attempts."""
 

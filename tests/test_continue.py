@@ -123,6 +123,9 @@ async def test_a_session_is_named_by_id_prefix_name_or_path(config: str, root: P
         ("capitls", "there is no session 'capitls'"),
         ("20200101", "there is no session '20200101'"),
         ("../x", "/x: there is no session"),
+        ("~/x", "/x: there is no session"),
+        ("~nobody-is-called-this", "there is no session '~nobody-is-called-this'"),
+        ("~nobody-is-called-this/x", "~nobody-is-called-this/x: there is no session"),
     ],
 )
 async def test_a_session_that_is_not_there_is_refused_before_anything_is_spent(
@@ -160,6 +163,22 @@ async def test_sessions_are_kept_where_one_says(config: str, tmp_path: Path, roo
     assert kinds(only_session(folder)).count("Asked") == 2
 
 
+async def test_a_tilde_that_no_shell_replaced_is_the_home_folder(config: str, tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path / "person")}
+    await massgen("--config", config, "--session-dir=~/mine", QUESTION, env=home)
+    session = only_session(tmp_path / "person" / "mine")
+    ran = await massgen(f"--continue=~/mine/{session.name}", "And of Italy?", env=home)
+    assert ran.code == Exit.ANSWER
+    assert kinds(session).count("Asked") == 2
+
+
+async def test_the_next_question_may_be_read_from_stdin(config: str, root: Path) -> None:
+    await massgen("--config", config, QUESTION)
+    for number, arguments in enumerate([["--continue", "-"], ["--continue"]], 2):
+        assert (await massgen(*arguments, stdin=b"And of Italy?")).code == Exit.ANSWER
+        assert kinds(only_session(root)).count("Asked") == number
+
+
 # --- finishing first -----------------------------------------------------------------------------------------------
 
 
@@ -182,6 +201,20 @@ async def test_a_killed_run_is_finished_first_and_no_recorded_call_is_made_again
     assert [kind for kind in kinds(session) if kind in ("Asked", "Resumed", "Stopped")] == [
         "Asked", "Resumed", "Stopped", "Asked", "Stopped",
     ]  # fmt: skip
+
+
+async def test_a_line_that_was_cut_off_is_told_with_its_place_and_kept(config: str, root: Path) -> None:
+    await massgen("--config", config, QUESTION)
+    log = only_session(root) / LOG_NAME
+    data = log.read_bytes()
+    log.write_bytes(data[:-7])
+    ran = await massgen("--continue")
+    torn, lines = data[:-7].rpartition(b"\n")[2], data.count(b"\n")
+    assert ran.code == Exit.ANSWER
+    told = f"{log}:{lines}: cut off when it was written; its {len(torn)} bytes now stand in events.torn"
+    assert f"massgen: {told}\n" in ran.err
+    assert log.with_suffix(".torn").read_bytes() == torn
+    assert "cut off" not in (await massgen("--continue", "And of Italy?")).err, "once"
 
 
 async def test_a_killed_run_can_be_finished_alone(tmp_path: Path, root: Path) -> None:

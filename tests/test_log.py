@@ -349,6 +349,17 @@ def test_damage_within_a_fact_is_an_error_for_whoever_looks_at_it_and_for_nobody
     assert read(path)[3] == added
 
 
+@pytest.mark.parametrize("block", [b"\0" * 40, b"\xff" * 40])
+def test_a_block_that_swallowed_the_end_of_a_line_is_told_with_the_line_it_begins_in(path: Path, block: bytes) -> None:
+    write(path, *[ASKED] * 5)
+    data = path.read_bytes()
+    second = data.index(b'{"seq":2')
+    end = data.index(b"\n", second)
+    path.write_bytes(data[: end - 20] + block + data[end + 20 :])
+    with pytest.raises(LogError, match=r"events\.jsonl:3: this line is damaged: (there are NUL bytes|byte 0xff) in it"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     "header", [b"", b"{}", b"[]", b"# notes", b"\xff\xfe", b"[" * 100_000, b'{"massgen": "other"}']
 )

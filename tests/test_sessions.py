@@ -1,11 +1,13 @@
 """Sessions by what people call them."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from massgen import sessions
 from massgen.errors import LogError, UsageError
+from massgen.file_lock import hold
 
 
 def made(root: Path, *ids: str) -> Path:
@@ -55,3 +57,18 @@ def test_a_name_that_is_no_text_is_none(tmp_path: Path) -> None:
     root = made(tmp_path, EARLY)
     (root / EARLY / sessions.NAME).write_bytes(b"\xff\xfe")
     assert sessions.name(root / EARLY) == ""
+
+
+def test_who_deletes_waits_for_whoever_only_asks_whether_the_session_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = made(tmp_path, EARLY)
+    asking = (root / EARLY / sessions.LOG_NAME).open("rb")
+    assert hold(asking.fileno(), shared=True)
+
+    def nap(seconds: float) -> None:
+        asking.close()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    sessions.delete(root / EARLY, root)
+    assert sessions.ids(root) == []

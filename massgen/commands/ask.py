@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from massgen import __version__, sessions
-from massgen.commands.ask_continue import agree, introduce, meant, terminal, unusable
+from massgen.commands.ask_continue import agree, introduce, meant, root_of, terminal, unusable
 from massgen.commands.ask_output import Lines, deliver, is_file, log_to_stderr, why
 from massgen.commands.options import Options, options
 from massgen.console import check_writable, defect, fetching, tell
@@ -122,10 +122,9 @@ class _Asking:
 
         options = self.options
         progress = quiet if options.quiet else fetching(sys.stderr)
-        root = Path(options.session_dir) if options.session_dir else None
         approve = self._approve if terminal() else None
         async with Conversation(
-            loaded, session=self.session, session_dir=root, progress=progress, approve=approve
+            loaded, session=self.session, session_dir=root_of(options), progress=progress, approve=approve
         ) as conversation:
             if talking:
                 return await self._talk(conversation)

@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 
 from massgen.errors import LogError
 from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, Stopped, Voted
-from massgen.file_lock import hold
+from massgen.file_lock import PATIENCE, hold
 from massgen.log.blobs import LARGE, MARK, MAX_FACT, Blobs, reference, sync_folder, taken_out
 from massgen.log.codec import encode
 from massgen.log.facts_file import BLOBS, FORMAT, Facts, content, parsed, read, scanned
@@ -34,9 +34,6 @@ moment they are recorded; these also one of the machine, milliseconds later."""
 
 BURST_SECONDS = 0.001
 """How long a milestone waits for others to go to disk with it."""
-
-PATIENCE = 0.1
-"""Seconds that a log which is locked is tried: who only asks whether a session runs holds it for a moment."""
 
 
 class Sink(Protocol):
