@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -635,28 +635,50 @@ async def test_a_signal_that_is_ignored_stays_ignored(talk: Talker) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-@dataclass
+STUBBORN = """
+import asyncio, signal, sys
+from contextlib import suppress
+from pathlib import Path
+from massgen.commands.interactive import PATIENCE, interact
+from massgen.commands.interactive_input import unheard
+from massgen.config.loading import load
+from massgen.conversation import Conversation
+from massgen.display import NoView
+from massgen.interrupts import run
+
 class Stubborn:
-    """Does not end when it is cancelled."""
-
-    async def read(self) -> str:
-        with suppress(asyncio.CancelledError):
-            os.kill(os.getpid(), signal.SIGINT)
+    async def read(self):
+        with unheard(sys.stdin):
+            for number in range(1, PATIENCE + 2):
+                with suppress(asyncio.CancelledError):
+                    signal.raise_signal(int(sys.argv[2]))
+                    await asyncio.sleep(0)
+                if number == PATIENCE:
+                    print("patient", flush=True)
             await asyncio.Event().wait()
-        while True:
-            os.kill(os.getpid(), signal.SIGINT)
-            await asyncio.sleep(0)
+
+async def talk():
+    async with Conversation(load(Path(sys.argv[1]))) as conversation:
+        await interact(conversation, open_display=lambda folder: NoView(), why=str, reader=Stubborn())
+
+run(talk())
+"""
 
 
-def test_what_does_not_end_by_ctrl_c_ends_by_more_of_them(tmp_path: Path) -> None:
-    config = load(write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1))
-
-    async def scene() -> None:
-        async with Conversation(config) as conversation:
-            await interact(conversation, open_display=lambda folder: Shown(), why=str, reader=Stubborn())
-
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(scene())
+@pytest.mark.parametrize("number", [int(signal.SIGINT), int(signal.SIGTERM)])
+async def test_what_does_not_end_by_ctrl_c_ends_by_more_of_them_and_gives_the_terminal_back(
+    tmp_path: Path, number: int
+) -> None:
+    config = write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1)
+    async with terminal() as shown, asyncio.timeout(SECONDS):
+        before = termios.tcgetattr(shown.tty)
+        ends: dict[str, Any] = {"stdin": shown.tty, "stderr": shown.tty}
+        async with started("-c", STUBBORN, str(config), str(number), program=(), **ends) as run:
+            assert run.stdout
+            assert await run.stdout.readline() == b"patient\n"
+            assert termios.tcgetattr(shown.tty) != before
+            assert await run.wait() == Exit.INTERRUPTED
+        assert termios.tcgetattr(shown.tty) == before
 
 
 async def test_ctrl_c_twice_leaves_and_once_does_not(talk: Talker) -> None:
