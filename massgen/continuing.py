@@ -161,8 +161,9 @@ def set_aside(facts: Sequence[Recorded]) -> str:
     """What of a log that was opened to go on with was cut off, in a line; empty if nothing was."""
     if not isinstance(facts, Facts) or not facts.torn:
         return ""
-    where = f"{facts.path}:{len(facts) + 2}"
-    return f"{where}: cut off when it was written; its {_count(facts.torn, 'byte')} now stand in {facts.path.stem}.torn"
+    return (
+        f"{facts.path}:{len(facts) + 2}: this line was cut off; what there is of it is kept in {facts.path.stem}.torn"
+    )
 
 
 def last(state: State, most: int = 3) -> Iterator[str]:

@@ -211,7 +211,7 @@ async def test_a_line_that_was_cut_off_is_told_with_its_place_and_kept(config: s
     ran = await massgen("--continue")
     torn, lines = data[:-7].rpartition(b"\n")[2], data.count(b"\n")
     assert ran.code == Exit.ANSWER
-    told = f"{log}:{lines}: cut off when it was written; its {len(torn)} bytes now stand in events.torn"
+    told = f"{log}:{lines}: this line was cut off; what there is of it is kept in events.torn"
     assert f"massgen: {told}\n" in ran.err
     assert log.with_suffix(".torn").read_bytes() == torn
     assert "cut off" not in (await massgen("--continue", "And of Italy?")).err, "once"

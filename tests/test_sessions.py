@@ -70,5 +70,6 @@ def test_who_deletes_waits_for_whoever_only_asks_whether_the_session_runs(
         asking.close()
 
     monkeypatch.setattr(time, "sleep", nap)
-    sessions.delete(root / EARLY, root)
+    with asking:
+        sessions.delete(root / EARLY, root)
     assert sessions.ids(root) == []
