@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from massgen.errors import Exit, UsageError
 from massgen.planning import Plan, PlannedTask, changed
 from massgen.planning import files as plan_files
+from massgen.planning.tools import TOOLS
 from tests.command import massgen, write_config
 from tests.providers import Simulator, Team, call
 from tests.providers.policy import Call, Policy, Reply
@@ -105,6 +108,36 @@ async def test_a_team_agrees_on_a_plan_and_does_none_of_it(tmp_path: Path) -> No
     assert 'a plan of 2 tasks; to carry it out: massgen --plan plan.yaml "go"' in into.err
 
 
+async def test_a_plan_that_its_file_does_not_take_goes_to_stdout(tmp_path: Path) -> None:
+    async with Simulator(planner) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        ran = await massgen("plan", "-q", "--config", config, "-o", "/dev/full", "A sorted list")
+        minus = await massgen("plan", "-q", "--config", config, "-o", "-", "A sorted list", cwd=tmp_path)
+    assert ran.code == Exit.NO_ANSWER
+    assert "/dev/full: the output file cannot be written (No space left on device)" in ran.err
+    assert ran.out == minus.out
+    assert "Write it." in ran.out
+    assert not (tmp_path / "-").exists()
+
+
+async def test_nobody_who_goes_on_with_the_session_of_a_plan_has_tools_by_which_the_work_could_begin(
+    tmp_path: Path,
+) -> None:
+    desk = {"desk": {"command": "no such program"}}
+    async with Simulator(planner) as simulator:
+        config = write_config(tmp_path / "team.yaml", simulator.base_url, 2, mcp_servers=desk, tools=["os:getcwd"])
+        team = yaml.safe_load(config.read_text()) | {"tool_access": {"getcwd": "read", "mcp__desk__*": "write"}}
+        team["agents"][0] |= {"mcp_servers": {"own": desk["desk"]}, "allowed_tools": ["getcwd", "mcp__own__*"]}
+        team["agents"][0]["backend"] |= {"mcp_servers": desk, "exclude_tools": ["mcp__desk__send"]}
+        config.write_text(yaml.safe_dump(team))
+        assert (await massgen("plan", "-q", "--config", str(config), "A sorted list")).code == Exit.ANSWER
+        (session,) = (tmp_path / "home/data/sessions").iterdir()
+        ran = await massgen("--continue", session.name, "go")
+        offered = {name for each in simulator.calls for name in (each.call.tools if each.call else ())}
+    assert (bool(ran.out), "desk" in ran.err) == (True, False)
+    assert offered == {tool.name for tool in TOOLS} | {"new_answer", "vote"}
+
+
 async def test_a_team_that_makes_no_plan_is_told_so(tmp_path: Path) -> None:
     async with Simulator(Team()) as simulator:
         config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=1))
@@ -129,7 +162,7 @@ def doer() -> Policy:
     def policy(asked: Call) -> Reply:
         acts = {name: schema for name, schema in asked.tools.items() if name in ("new_answer", "vote")}
         told = [str(message["content"]) for message in asked.messages if message["role"] == "tool"]
-        last = json.loads(told[-1]) if told else {}
+        last: dict[str, Any] = json.loads(told[-1]) if told else {}
         doing = last.get("task", {}).get("status") == "in_progress"
         if acts.keys() != {"new_answer"} or last.get("ready") == []:
             return team(replace(asked, tools=acts))

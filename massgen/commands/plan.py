@@ -3,16 +3,20 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from massgen.commands.ask_output import deliver, is_file
 from massgen.commands.plan_show import show
-from massgen.console import check_writable, fetching, put, save, tell
+from massgen.console import check_writable, fetching, tell
 from massgen.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from massgen.config.loading import Loaded
+
+_OF_TOOLS = ("mcp_servers", "tools", "tool_access", "allowed_tools", "exclude_tools")
+"""Keys, of a team, an agent or its backend, that say what it may do beside answering."""
 
 
 class _Plan(click.Group):
@@ -48,19 +52,16 @@ def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) ->
     from massgen.interrupts import run
     from massgen.planning.files import written
 
-    if output:
+    if is_file(output):
         check_writable(output)
     check_question(goal)
     plan, session, why = run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
     if plan is None or not plan.tasks:
         tell(f"massgen: no plan was made ({why}); session {session}")
         return Exit.NO_ANSWER
-    text = written(plan).rstrip("\n")
-    if output:
-        save(output, text)
+    deliver(written(plan).rstrip("\n"), output, session)
+    if is_file(output):
         tell(f'massgen: a plan of {len(plan.tasks)} tasks; to carry it out: massgen --plan {output} "go"')
-    else:
-        put(text, f"the plan is kept in {session}")
     return Exit.ANSWER
 
 
@@ -79,10 +80,25 @@ def _thinking(config: str, profile: str) -> "Loaded":
         agent.model_copy(update={**bare, "backend": agent.backend.model_copy(update={"mcp_servers": {}})})
         for agent in loaded.config.agents
     ]
-    return planned(replace(loaded, config=loaded.config.model_copy(update={**bare, "agents": agents})), "agent")
+    team = loaded.config.model_copy(update={**bare, "agents": agents})
+    return planned(replace(loaded, config=team, source=_bare(loaded.source)), "agent")
 
 
-async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, Path | None, str]":
+def _bare(section: Any) -> Any:
+    """What is recorded of a section: whoever goes on with the session has no tools either."""
+    match section:
+        case dict():
+            told = cast("dict[str, Any]", section).items()
+            return {
+                key: _bare(each) if key in ("agents", "backend") else each for key, each in told if key not in _OF_TOOLS
+            }
+        case list():
+            return [*map(_bare, cast("list[Any]", section))]
+        case _:
+            return section
+
+
+async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, Path, str]":
     """The plan that won, the session, and why it ended."""
     from contextlib import ExitStack
 
