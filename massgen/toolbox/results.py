@@ -16,6 +16,10 @@ class Lost(Exception):
     """A server is not there any longer, or was never; why."""
 
 
+class Expired(Lost):
+    """The server has forgotten the session, and refused the call without a look at it."""
+
+
 def returned(content: Iterable[Any], structured: Any, is_error: bool) -> Returned:
     """The parts of a result, one after another; what is no text is named, and a result without parts is its structure."""
     parts = [_text(part) for part in content]

@@ -1,7 +1,7 @@
 """A server by hand, over stdin and stdout: `raw.py WAY...`. It speaks the protocol of 2025-11-25 unless told otherwise.
 
 Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `heir=SECONDS` (a child has the last word on stderr), `odd-tools`,
-`many-tools`, `endless-pages`, `broken-listing`, `no-tools`, `brackets` (arguments with odd names), `learns` (has the tools of `LESSONS`, the next at each `learn`). What happens in
+`many-tools`, `endless-pages`, `broken-listing`, `no-tools`, `older` (ends at a first word that it does not know), `brackets` (arguments with odd names), `learns` (has the tools of `LESSONS`, the next at each `learn`). What happens in
 a call, its tool's name says.
 """
 
@@ -159,6 +159,8 @@ def answer(request: dict[str, Any]) -> Any:
 
 def reply(request: dict[str, Any]) -> None:
     if request["method"] == "server/discover":
+        if "older" in WAYS:
+            sys.exit("expect initialize request")
         error = {"code": -32601, "message": "Method not found"}
         print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}), flush=True)
         return
