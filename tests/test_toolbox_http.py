@@ -297,17 +297,18 @@ async def test_a_call_in_a_session_that_the_server_forgot_is_made_in_a_new_one_h
     assert sessions.done == [str(number) for number in range(1, 10)]
 
 
-async def test_a_server_that_says_in_its_own_way_that_it_forgot_the_session_is_asked_for_a_new_one_the_next_time() -> (
-    None
-):
-    sessions = Sessions((400, -32000, "Bad Request: No valid session ID provided"))
+@pytest.mark.parametrize(
+    ("words", "told_as"),
+    [("", "Server returned an error response"), ("No valid session ID provided", "No valid session ID provided")],
+)
+async def test_a_session_that_is_refused_in_other_words_is_begun_anew_by_the_next_call(
+    words: str, told_as: str
+) -> None:
+    sessions = Sessions((400, -32000, words))
     async with serving(sessions.answer) as url:
         told = await used(url, [], times=16)
     assert [each.is_error for each in told] == [False, True] * 8
-    assert (
-        "No valid session ID provided (HTTP 400 Bad Request); it is started anew when it is next used"
-        in told[1].content
-    )
+    assert f"{told_as} (HTTP 400 Bad Request); it is started anew when it is next used" in told[1].content
     assert len(sessions.done) == 8
 
 

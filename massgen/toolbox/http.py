@@ -14,6 +14,8 @@ from massgen.toolbox.results import MAX_RESULT
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """Of a header: https://www.rfc-editor.org/rfc/rfc9110#name-tokens"""
+_NO_REPLY = "Server returned an error response"
+"""mcp's words for a status without one."""
 
 
 class Refusals:
@@ -33,8 +35,9 @@ class Refusals:
         return self._in_session and self._status == HTTPStatus.NOT_FOUND
 
     def of_session(self, said: str) -> bool:
-        """Whether it may have `said` so in its own way."""
-        return self._in_session and self._status == HTTPStatus.BAD_REQUEST and "session" in said.lower()
+        """Whether it may have `said` so in its own way: the reference servers do by 400, without a reply that is one."""
+        words = said == _NO_REPLY or "session" in said.lower()
+        return self._in_session and self._status == HTTPStatus.BAD_REQUEST and words
 
     @property
     def advice(self) -> str:
