@@ -1,5 +1,6 @@
 """Sessions by what people call them."""
 
+import shlex
 import time
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def test_a_session_is_found_by_id_by_what_its_id_begins_with_by_name_and_by_path
         assert sessions.find(reference, root) == root / EARLY
     assert sessions.find("", root) == root / LATE
     assert sessions.ids(root) == [LATE, EARLY]
+
+
+def test_what_a_session_is_told_to_be_called_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made(sessions.folder(), EARLY)
+    made(tmp_path / "my own", LATE)
+    monkeypatch.chdir(tmp_path / "my own")
+    told = [sessions.folder() / EARLY, tmp_path / "my own" / LATE, Path("../my own") / LATE, Path(LATE)]
+    for session in told:
+        (reference,) = shlex.split(sessions.reference(session))
+        assert sessions.find(reference).samefile(session)
 
 
 def test_an_id_that_is_the_beginning_of_another_is_that_one(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def find(reference: str, root: Path | None = None) -> Path:
 
 def reference(session: Path) -> str:
     """What `--continue` finds the session in that folder by, quoted for a shell."""
-    return shlex.quote(session.name if session.parent == folder() else str(session))
+    if session.parent == folder():
+        return shlex.quote(session.name)
+    return shlex.quote(str(session) if session.name != str(session) else os.path.join(".", session))  # a path has a /
 
 
 def _at(place: str) -> Path:
