@@ -273,15 +273,17 @@ def _turns(waits: Mapping[str, Sequence[str]]) -> bool:
 
 def _circles(waits: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
     """Each wait that lies on any circle, on a shortest one; no circle twice. (Of all circles there may be millions.)"""
-    named: set[tuple[str, str]] = set()
     bit, leads = _leads(waits)
-    for start in (name for name in waits if leads[name] & bit[name]):
-        paths = {start: [start]}
-        queue = deque(paths)
-        while queue:
-            name = queue.popleft()
-            if start in waits[name] and (name, start) not in named:
-                named.update(pairwise([*paths[name], start]))
+    pairs = [(name, each) for name, others in waits.items() for each in others if leads[each] & bit[name]]
+    unnamed: dict[str, set[str]] = {name: set() for name in waits}
+    for name, each in pairs:
+        unnamed[each].add(name)
+    for start, left in unnamed.items():
+        paths, queue = {start: [start]}, deque([start])
+        while left:
+            if (name := queue.popleft()) in left:
+                for one, other in pairwise([*paths[name], start]):
+                    unnamed[other].discard(one)
                 yield paths[name]
             new = {each: [*paths[name], each] for each in waits[name] if each not in paths and leads[each] & bit[start]}
             paths |= new
@@ -293,7 +295,5 @@ def _leads(waits: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, int], Mappi
     bit = {name: 1 << number for number, name in enumerate(waits)}
     leads = {name: sum(bit[each] for each in {*others}) for name, others in waits.items()}
     for middle, own in bit.items():
-        for name, far in leads.items():
-            if far & own:
-                leads[name] = far | leads[middle]
+        leads = {name: far | leads[middle] if far & own else far for name, far in leads.items()}
     return bit, leads
