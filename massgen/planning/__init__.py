@@ -260,24 +260,22 @@ def listed(names: Iterable[str], most: int = _TOLD) -> str:
 
 def _turns(waits: Mapping[str, Sequence[str]]) -> bool:
     """Whether there is any circle: whether something stays when all that waits for nothing left is taken away."""
-    left, gone = [*waits], set[str]()
-    while left:
+    count, left, gone = 0, [*waits], set[str]()
+    while len(left) != count:
+        count = len(left)
         for name in left:
             if gone.issuperset(waits[name]):
                 gone.add(name)
-        before, left = left, [name for name in reversed(left) if name not in gone]
-        if len(before) == len(left):
-            return True
-    return False
+        left = [name for name in reversed(left) if name not in gone]
+    return bool(left)
 
 
 def _circles(waits: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
     """Each wait that lies on any circle, on a shortest one; no circle twice. (Of all circles there may be millions.)"""
     bit, leads = _leads(waits)
-    pairs = [(name, each) for name, others in waits.items() for each in others if leads[each] & bit[name]]
     unnamed: dict[str, set[str]] = {name: set() for name in waits}
-    for name, each in pairs:
-        unnamed[each].add(name)
+    for one, other in ((name, each) for name in waits for each in waits[name] if leads[each] & bit[name]):
+        unnamed[other].add(one)
     for start, left in unnamed.items():
         paths, queue = {start: [start]}, deque([start])
         while left:
@@ -295,5 +293,7 @@ def _leads(waits: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, int], Mappi
     bit = {name: 1 << number for number, name in enumerate(waits)}
     leads = {name: sum(bit[each] for each in {*others}) for name, others in waits.items()}
     for middle, own in bit.items():
-        leads = {name: far | leads[middle] if far & own else far for name, far in leads.items()}
+        for name, far in leads.items():
+            if far & own:
+                leads[name] = far | leads[middle]
     return bit, leads
