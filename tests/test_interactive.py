@@ -776,6 +776,14 @@ async def test_the_latest_sessions_are_told(talk: Talker) -> None:
     assert went.err.index("What is it?") < went.err.index(went.folder.name)
 
 
+async def test_the_latest_sessions_are_those_beside_which_this_one_will_be(tmp_path: Path) -> None:
+    config, root = load(write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1)), tmp_path / "elsewhere"
+    async with Conversation(config, session_dir=root) as conversation:
+        assert conversation.root == root
+    async with Conversation(config) as conversation:
+        assert conversation.root == sessions.folder()
+
+
 async def test_there_may_be_no_sessions(talk: Talker) -> None:
     assert "there is no session yet" in (await talk("/sessions")).err
 

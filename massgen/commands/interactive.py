@@ -127,7 +127,7 @@ class _Mode:
             case "status":
                 tell(told.status(self.conversation))
             case "sessions":
-                tell(safe(told.latest(self._root, _warn)))
+                tell(safe(told.latest(self.conversation.root, _warn)))
             case "export":
                 self._export(argument)
             case "config":
@@ -252,11 +252,6 @@ class _Mode:
         finally:
             self.activity = None
             self.presses.heeded()
-
-    @property
-    def _root(self) -> Path:
-        """Where the sessions are."""
-        return self.conversation.folder.parent if self.conversation.folder else sessions.folder()
 
     def _say(self, text: str, *, dim: bool = False) -> None:
         if not self.quiet:
