@@ -251,6 +251,22 @@ async def test_a_run_that_fails_again_does_not_spend_on_the_next_question(tmp_pa
         assert len(simulator.calls) == 2
 
 
+async def test_an_answer_that_is_finished_in_part_is_told_to_be_so(tmp_path: Path) -> None:
+    calls, answers = list[Call](), Team(final="Paris.")
+
+    def policy(call: Call) -> Reply:
+        calls.append(call)
+        return hang() if "vote" in call.tools and len(calls) <= 6 else answers(call)
+
+    async with Simulator(policy) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        await killed(config, simulator, 4)
+        ran = await massgen("--continue", "--timeout", "2", "And of Italy?")
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n"), ran.err
+    before, _, _ = ran.err.partition("massgen: the question before is answered now:")
+    assert "massgen: time ran out" in before
+
+
 async def test_a_second_process_stops_with_a_clear_message(config: str, root: Path) -> None:
     await massgen("--config", config, QUESTION)
     with Log(only_session(root) / LOG_NAME):
@@ -286,6 +302,20 @@ async def test_another_configuration_is_shown_by_its_differences(config: str, te
 
 async def test_the_same_configuration_has_no_differences(config: str) -> None:
     assert "differently" not in (await asked_and_changed(config, "--config", config)).err
+
+
+async def test_another_profile_is_one_of_the_sessions_own_file(config: str, root: Path) -> None:
+    file = Path(config)
+    file.write_text(file.read_text() + "profiles:\n  brief:\n    orchestrator: {max_new_answers_per_agent: 1}\n")
+    ran = await asked_and_changed(config, "--profile-name", "brief")
+    assert ran.code == Exit.ANSWER, ran.err
+    assert "  orchestrator.max_new_answers_per_agent: not set -> 1\n" in ran.err
+    log = (only_session(root) / LOG_NAME).read_bytes()
+    ran = await massgen("--continue", "--profile-name", "long", "And of Spain?")
+    assert ran.code == Exit.USAGE
+    assert "team.yaml: no profile is called 'long'" in ran.err
+    assert "its own configuration" not in ran.err
+    assert (only_session(root) / LOG_NAME).read_bytes() == log
 
 
 async def test_a_team_that_would_lose_what_is_open_is_refused_and_nothing_is_changed(

@@ -135,6 +135,7 @@ class _Asking:
                 result = await self._followed(conversation.finish)
                 if not question or not result.answer:
                     return self._report(result, conversation.state.asked.question if conversation.state.asked else "")
+                self._remark(result)
                 tell(f"massgen: the question before is answered now:\n{safe(result.answer)}\n")
             elif not question:
                 was = (
@@ -167,12 +168,15 @@ class _Asking:
         return await Terminal(self.view.paused if self.view else nullcontext)(agent, call)
 
     def _chosen(self, state: "State") -> "Loaded":
-        """The configuration to go on with: the session's own unless the command line names one."""
+        """The configuration to go on with: the session's own unless the command line names one, or a profile of its file."""
+        from massgen.app import resolve
         from massgen.continuing import recorded
 
-        options = self.options
-        if options.config or options.profile_name or options.quick or not (state.asked and state.asked.config):
+        options, asked = self.options, state.asked
+        if options.config or options.quick or not (asked and asked.config):
             return self._loaded()
+        if options.profile_name:
+            return self._changed(resolve(asked.template or None, options.profile_name))
         return self._changed(recorded(state, str(self.session)))
 
     def _loaded(self) -> "Loaded":
@@ -224,12 +228,15 @@ class _Asking:
         self.view = open_display(mode, sys.stderr, session=str(session))
         return self.view
 
-    def _report(self, result: "Result", question: str) -> int:
+    def _remark(self, result: "Result") -> None:
         if not self.options.quiet:
             for note in result.notes:
                 tell(f"massgen: {note}")
         if result.exit_code is not Exit.ANSWER:
             tell(f"massgen: {why(result)}")
+
+    def _report(self, result: "Result", question: str) -> int:
+        self._remark(result)
         if self.lines and self.lines.error:
             raise self.lines.error
         if text := self._text(result, question):

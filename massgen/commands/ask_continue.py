@@ -88,9 +88,9 @@ def _latest(root: Path) -> tuple[Path, str]:
     """The session that was last active of this folder, else of all, and why that one. What cannot be read, and may be later, is told."""
     from massgen.sessions.index import consult
 
-    problems: list[str] = []
+    problems, folder = list[str](), paths.working_directory()
     here, of_all = consult(
-        root, lambda index: (index.latest(paths.working_directory()), index.latest("")), problems.append
+        root, lambda index: (index.latest(folder) if folder else None, index.latest("")), problems.append
     )
     for problem in problems if of_all else ():
         tell(f"massgen: {problem}")
@@ -143,7 +143,7 @@ def terminal() -> bool:
 
 def unusable(error: ConfigError, options: Options) -> ConfigError:
     """`error`, with what it means for a session that was to go on with its own configuration."""
-    if options.config or options.quick:
+    if options.config or options.quick or options.profile_name:
         return error
     told = "the session cannot go on with its own configuration; it is as it was"
     return ConfigError([*error.details, Problem(f"{told}. Mend that, or name another team: --config FILE")])
