@@ -249,6 +249,15 @@ async def test_a_server_that_closes_its_output_is_lost_though_it_runs() -> None:
         assert (await tools.call("mcp__raw__count", {})).content == "1"
 
 
+async def test_half_a_character_in_an_argument_costs_no_server() -> None:
+    async with box(raw()) as tools:
+        await tools.offered()
+        before = (await tools.call("mcp__raw__pid", {})).content
+        given = {"text": "a\ud83d", "more": [{"\udc00": float("inf")}]}
+        assert (await tools.call("mcp__raw__echo", given)).content == "a?"
+        assert (await tools.call("mcp__raw__pid", {})).content == before
+
+
 async def test_cancelling_a_call_leaves_the_server_to_the_others() -> None:
     async with box(raw()) as tools:
         await tools.offered()

@@ -10,7 +10,7 @@ from massgen.config.tools import Access, McpServer, first_fit, meant, tool_prefi
 from massgen.toolbox import Offered, Returned, Toolbox
 from massgen.toolbox.functions import Function
 from massgen.toolbox.names import arguments, fits, of_server, unlike, unmet
-from massgen.toolbox.results import failed
+from massgen.toolbox.results import failed, sendable
 from massgen.toolbox.schemas import MAX_TOLD
 from massgen.toolbox.server import Server, Unusable
 from massgen.toolbox.servers import Servers
@@ -107,7 +107,7 @@ class _AgentToolbox:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
         use = self._calls.get(name)
-        return await use(arguments) if use else failed(f"no tool is called {name[:80]!r}")
+        return await use(sendable(arguments)) if use else failed(f"no tool is called {name[:80]!r}")
 
     async def _listing(self, server: Server) -> Sequence[Any]:
         try:
