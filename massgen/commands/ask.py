@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from massgen import __version__, sessions
+from massgen.commands import ask_question
 from massgen.commands.ask_continue import agree, introduce, meant, root_of, terminal, unusable
 from massgen.commands.ask_output import Lines, deliver, is_file, log_to_stderr, why
 from massgen.commands.options import Options, options
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from massgen.messages import ToolCall
     from massgen.planning import Change
     from massgen.state import State
-
-MAX_STDIN = 4_000_000
-"""Bytes of a question read from stdin: the longest accepted one, in UTF-8."""
 
 _EPILOG = """
 Exit codes: 0 answer; 1 no answer; 2 usage, configuration, session or model file; 3 cut short, the best answer so far;
@@ -93,12 +91,11 @@ class _Asking:
         if options.resume is not None:
             found = meant(options)
             self.session, self.chosen, words = found.session, found.why, found.words
-        question, talking = "", _talks(words)
+        question, talking = "", ask_question.talks(words)
         if talking:
             options.check_talk()
         else:
-            question = _question(words, needed=self.session is None)
-            _check(question, self.session)
+            question = ask_question.read(words, self.session)
         loaded = self._loaded() if self.session is None else self._chosen
         gc.enable()
         signal.signal(signal.SIGTERM, _interrupt)
@@ -272,41 +269,3 @@ def _plan(file: str) -> "Change | None":
     from massgen.planning.files import read
 
     return read(Path(file), round(time.time(), 3))
-
-
-def _talks(words: tuple[str, ...]) -> bool:
-    """Whether a person at a terminal is to ask."""
-    return not words and sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
-
-
-def _check(question: str, session: Path | None) -> None:
-    from massgen.conversation import check_question
-
-    if question or session is None:
-        check_question(question)
-
-
-def _question(words: tuple[str, ...], *, needed: bool) -> str:
-    if len(words) > 1:
-        raise UsageError(
-            f"{len(words)} arguments where one question is expected", fix=f'Quote it: massgen "{" ".join(words)[:60]}"'
-        )
-    if words and words != ("-",):
-        return words[0]
-    if sys.stdin is None or (sys.stdin.isatty() and not words):
-        if not needed:
-            return ""
-        raise UsageError(
-            "no question", fix='Ask one: massgen "What is the capital of France?" (massgen --help tells more)'
-        )
-    return _stdin()
-
-
-def _stdin() -> str:
-    data = sys.stdin.buffer.read(MAX_STDIN + 1)
-    if len(data) > MAX_STDIN:
-        raise UsageError(f"the question on stdin is longer than {MAX_STDIN:,} bytes", fix="Shorten it.")
-    try:
-        return data.decode().strip()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"stdin is not UTF-8 text (byte {data[error.start]:#04x} at {error.start})") from None
