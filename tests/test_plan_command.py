@@ -13,7 +13,7 @@ from massgen.planning import Plan, PlannedTask, changed
 from massgen.planning import files as plan_files
 from massgen.planning.tools import TOOLS
 from tests.command import massgen, write_config
-from tests.providers import Simulator, Team, call
+from tests.providers import Simulator, Team, call, fault, hang
 from tests.providers.policy import Call, Policy, Reply
 
 PLAN = Plan(
@@ -92,7 +92,9 @@ def planner(asked: Call) -> Reply:
     said = [message for message in asked.messages if message["role"] == "tool"]
     if "create_task_plan" in asked.tools and not said and "vote" not in asked.tools:
         return call("create_task_plan", tasks=["Write it.", {"description": "Test it.", "depends_on": [0]}])
-    return Team(answer="First write, then test.", final="Write, then test.")(asked)
+    act = "vote" if "vote" in asked.tools else "new_answer"
+    acts = {name: schema for name, schema in asked.tools.items() if name == act}
+    return Team(answer="First write, then test.", final="Write, then test.")(replace(asked, tools=acts))
 
 
 async def test_a_team_agrees_on_a_plan_and_does_none_of_it(tmp_path: Path) -> None:
@@ -120,6 +122,27 @@ async def test_a_plan_that_its_file_does_not_take_goes_to_stdout(tmp_path: Path)
     assert not (tmp_path / "-").exists()
 
 
+async def test_a_plan_that_was_not_agreed_on_in_time_is_told_to_be_the_best_so_far(tmp_path: Path) -> None:
+    def policy(asked: Call) -> Reply:
+        return hang() if "vote" in asked.tools else planner(asked)
+
+    async with Simulator(policy) as simulator:
+        limits = {"orchestrator_timeout_seconds": 2}
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, 2, timeout_settings=limits))
+        ran = await massgen("plan", "-q", "--config", config, "A sorted list")
+    assert (ran.code, "Write it." in ran.out) == (Exit.PARTIAL, True)
+    assert "massgen: time ran out; the best answer so far follows\n" in ran.err
+
+
+async def test_why_nobody_could_make_a_plan_is_told_of_each(tmp_path: Path) -> None:
+    async with Simulator(lambda asked: fault(status=401, message=f"no key of {asked.model}")) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        ran = await massgen("plan", "-q", "--config", config, "A sorted list")
+    assert (ran.code, ran.out) == (Exit.NO_ANSWER, "")
+    assert all(f"no key of {name}" in ran.err for name in ("m1", "m2"))
+    assert "massgen: no plan was made (no answer); session " in ran.err
+
+
 async def test_nobody_who_goes_on_with_the_session_of_a_plan_has_tools_by_which_the_work_could_begin(
     tmp_path: Path,
 ) -> None:
@@ -134,7 +157,7 @@ async def test_nobody_who_goes_on_with_the_session_of_a_plan_has_tools_by_which_
         (session,) = (tmp_path / "home/data/sessions").iterdir()
         ran = await massgen("--continue", session.name, "go")
         offered = {name for each in simulator.calls for name in (each.call.tools if each.call else ())}
-    assert (bool(ran.out), "desk" in ran.err) == (True, False)
+    assert (ran.code, "desk" in ran.err) == (Exit.ANSWER, False)
     assert offered == {tool.name for tool in TOOLS} | {"new_answer", "vote"}
 
 

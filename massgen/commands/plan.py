@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from massgen.commands.ask_output import deliver, is_file
+from massgen.commands.ask_output import deliver, is_file, why
 from massgen.commands.plan_show import show
 from massgen.console import check_writable, fetching, tell
 from massgen.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from massgen.config.loading import Loaded
+    from massgen.conversation import Result
+    from massgen.planning import Plan
 
 _OF_TOOLS = ("mcp_servers", "tools", "tool_access", "allowed_tools", "exclude_tools")
 """Keys, of a team, an agent or its backend, that say what it may do beside answering."""
@@ -55,14 +57,18 @@ def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) ->
     if is_file(output):
         check_writable(output)
     check_question(goal)
-    plan, session, why = run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
+    plan, result = run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
+    for note in () if quiet else result.notes:
+        tell(f"massgen: {note}")
+    if result.exit_code is not Exit.ANSWER:
+        tell(f"massgen: {why(result)}")
     if plan is None or not plan.tasks:
-        tell(f"massgen: no plan was made ({why}); session {session}")
+        tell(f"massgen: no plan was made ({result.why}); session {result.session}")
         return Exit.NO_ANSWER
-    deliver(written(plan).rstrip("\n"), output, session)
+    deliver(written(plan).rstrip("\n"), output, result.session)
     if is_file(output):
         tell(f'massgen: a plan of {len(plan.tasks)} tasks; to carry it out: massgen --plan {output} "go"')
-    return Exit.ANSWER
+    return result.exit_code
 
 
 def _thinking(config: str, profile: str) -> "Loaded":
@@ -98,8 +104,8 @@ def _bare(section: Any) -> Any:
             return section
 
 
-async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, Path, str]":
-    """The plan that won, the session, and why it ended."""
+async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Plan | None, Result]":
+    """The plan that won, if it has one, and what came of the question."""
     from contextlib import ExitStack
 
     from massgen import prompts
@@ -114,4 +120,4 @@ async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, P
                 return [stack.enter_context(open_display(mode, sys.stderr, session=str(folder)))]
 
             result = await conversation.ask(prompts.PLAN_ONLY.format(goal=goal), sinks=followers)
-            return conversation.state.plans.get(result.winner), result.session, result.why
+            return conversation.state.plans.get(result.winner), result
