@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from massgen.config.tools import McpServer
 from massgen.toolbox import Returned
 from massgen.toolbox.agent import agent_toolbox
+from massgen.toolbox.client import MAX_DEAF
 from massgen.toolbox.servers import Servers
 
 ANY: dict[str, Any] = {"type": "object", "properties": {}}
@@ -390,6 +391,28 @@ async def test_announcements_that_break_off_are_asked_for_anew_and_so_are_the_to
             server.remove_tool("multiply")
             await tools.call("mcp__n__learn", {})
             await until({"learn", "multiply"})
+
+
+async def test_a_server_that_announces_nothing_though_it_says_so_is_asked_some_times_and_used_all_the_same() -> None:
+    server, asked, enough = MCPServer("adder"), list[bytes](), asyncio.Event()
+    server.add_tool(multiply)
+    app = server.streamable_http_app()
+
+    async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+        if dict(scope.get("headers", ())).get(b"mcp-method") != b"subscriptions/listen":
+            await app(scope, receive, send)
+            return
+        asked.append(b"listen")
+        await PlainTextResponse("no", 500)(scope, receive, send)
+        if len(asked) > MAX_DEAF:
+            enough.set()
+
+    async with listening(deaf) as port, Servers(pause=lambda restart: 0) as team, asyncio.timeout(8):
+        tools = agent_toolbox(team, {"n": McpServer(url=f"http://127.0.0.1:{port}/mcp")})
+        assert [each.tool.name for each in await tools.offered()] == ["mcp__n__multiply"]
+        await enough.wait()
+        assert (await tools.call("mcp__n__multiply", {"a": 2, "b": 3})).content == "6"
+    assert len(asked) == MAX_DEAF + 1
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_the_server_stays() -> None:

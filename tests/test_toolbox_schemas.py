@@ -164,6 +164,10 @@ def test_what_is_broken_stays_broken() -> None:
         assert flaw(accepted(broken)).startswith("its inputSchema is broken")
     assert flaw(accepted({"type": "array"})) == "its inputSchema is of another type than object"
     assert accepted("object") == "object"
+    deep: Any = TEXT
+    for _ in range(60):
+        deep = {"properties": {"a": deep}}
+    assert "or 40 levels" in flaw(accepted(deep))
 
 
 def test_a_list_of_tools_is_told_as_it_can_be_offered() -> None:

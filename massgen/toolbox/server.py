@@ -149,26 +149,23 @@ class Server:
         if failures := self._failures:
             await asyncio.sleep(max(0.0, self._pause(failures)))
         self._starts, self._began = failures + 1, 0.0
-        try:
-            connection = await self._opened(client)
-        except Lost:
-            if self._older or not self._connection or not self._connection.speechless:
-                raise
-            connection = await self._opened_anew(client)
+        connection = await self._opened(client)
         self._began = self._clock()
         return connection
 
     async def _opened(self, client: Any) -> "Connection":
-        connection: Connection = client.Connection(self.settings, self._keeper, self._pause, older=self._older)
-        self._connection = connection
-        return await connection.opened()
-
-    async def _opened_anew(self, client: Any) -> "Connection":
-        """Once more, by the older protocol: some servers that speak it end at the question whether they speak the newer one,
+        """If need be by the older protocol: some servers that speak it end at the question whether they speak the newer one,
         which comes before all else."""
-        self._older = True
+        first: Connection = client.Connection(self.settings, self._keeper, self._pause, older=self._older)
+        self._connection = first
         try:
-            return await self._opened(client)
+            return await first.opened()
         except Lost:
-            self._older = False  # that was not it
-            raise
+            if self._older or not first.speechless:
+                raise
+        await first.close()
+        second: Connection = client.Connection(self.settings, self._keeper, self._pause, older=True)
+        self._connection = second
+        await second.opened()
+        self._older = True
+        return second
