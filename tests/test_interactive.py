@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +26,7 @@ from massgen import sessions
 from massgen.commands.interactive import interact
 from massgen.commands.interactive_editor import Editor, drawn_on
 from massgen.commands.interactive_history import MAX_BYTES, MAX_ENTRIES, MAX_ENTRY, Past
+from massgen.commands.interactive_input import MAX_BYTES as TYPED_BYTES
 from massgen.commands.interactive_input import Interrupted, Lines, Reader
 from massgen.commands.interactive_words import COMMANDS, Command, parse, usage
 from massgen.config.loading import load
@@ -398,6 +399,26 @@ async def test_what_was_typed_before_the_end_is_not_lost() -> None:
     with pytest.raises(EOFError):
         await lines.read()
     os.close(out)
+
+
+async def test_the_end_of_a_text_that_is_too_long_is_no_question_of_its_own() -> None:
+    out, into = os.pipe()
+    text = b"a line that is pasted\n" * (TYPED_BYTES // 22 + 10_000)
+    writing = asyncio.create_task(asyncio.to_thread(poured, into, text))
+    lines = Lines(out, None)
+    try:
+        async with asyncio.timeout(SECONDS):
+            assert len(await lines.read()) == TYPED_BYTES + 1
+            with pytest.raises(EOFError):
+                await lines.read()
+    finally:
+        os.close(out)
+        await writing
+
+
+def poured(fd: int, data: bytes) -> None:
+    with suppress(BrokenPipeError), open(fd, "wb") as file:
+        file.write(data)
 
 
 async def test_what_cannot_be_read_is_the_end() -> None:
