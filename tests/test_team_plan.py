@@ -172,13 +172,15 @@ async def test_a_display_of_a_later_question_knows_the_whole_plan_and_no_other_s
     assert all(isinstance(each.facts[0].fact, Asked) for each in heard)
 
 
-async def test_a_plan_that_is_given_takes_the_place_of_the_teams_as_it_stands_in_its_file(tmp_path: Path) -> None:
+async def test_a_plan_that_is_given_takes_the_place_of_the_teams_as_it_stands_in_its_file_however_long(
+    tmp_path: Path,
+) -> None:
     files = {"first": "[{id: a, description: A}, {id: gone, description: G}, {id: b, description: B}]"}
     files["second"] = "[{id: b, description: B}, {id: c, description: C}, {id: a, description: A}]"
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     async with Simulator(lambda asked: say("Done.")) as simulator:
-        how = {"enable_agent_task_planning": True, "plan_scope": "team"}
+        how = {"enable_agent_task_planning": True, "plan_scope": "team", "max_tasks_per_plan": 2}
         config = load(write_config(tmp_path / "team.yaml", simulator.base_url, 1, orchestrator={"coordination": how}))
         async with Conversation(config, session_dir=tmp_path) as conversation:
             for name in files:
