@@ -182,7 +182,7 @@ class Connection:
 
     def _part(self, message: str) -> None:
         """From a server that says that it is no longer there, or not for this session."""
-        forgotten = self._refusals.forgotten
+        forgotten = self._refusals.forgotten(message)
         if forgotten or self._refusals.of_session(message):
             self.expired = self._served
         elif message not in _PARTINGS:

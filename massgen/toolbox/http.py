@@ -29,10 +29,10 @@ class Refusals:
             self._status = response.status_code if response.status_code >= HTTPStatus.BAD_REQUEST else 0
             self._in_session = "mcp-session-id" in response.request.headers
 
-    @property
-    def forgotten(self) -> bool:
-        """Whether the server does not know the session any longer, which by the specification it says before all else."""
-        return self._in_session and self._status == HTTPStatus.NOT_FOUND
+    def forgotten(self, said: str) -> bool:
+        """Whether the server `said`, as the specification has it, that it does not know the session, and so did not look at
+        what was asked. Both have to tell: the status may be that of another call at the same time."""
+        return self._in_session and self._status == HTTPStatus.NOT_FOUND and "session" in said.lower()
 
     def of_session(self, said: str) -> bool:
         """Whether it may have `said` so in its own way: the reference servers do by 400, without a reply that is one."""
