@@ -21,7 +21,8 @@ from massgen.errors import Exit
 from massgen.events import Answered, Asked, Fact, Member, Recorded, Resumed, Spent, Stopped, Voted
 from massgen.log import line, read
 from tests.command import ended, massgen, started
-from tests.facts import QUESTION, Run, answering, troubled, whole
+from tests.facts import NAMES, QUESTION, Run, answering, troubled, whole
+from tests.test_exports import restarted
 from tests.test_session_index import HEADER, IDS, asked, written
 
 Output = pytest.CaptureFixture[str]
@@ -335,6 +336,21 @@ def test_every_turn_of_a_session_is_shown(capsys: Output) -> None:
     assert text.count("# Question") == 2
     assert "And why?" in text
     assert "No answer was chosen: interrupted" in text
+
+
+def test_a_final_answer_that_was_sent_back_is_shown_with_its_reason_and_its_votes_counted(capsys: Output) -> None:
+    kept(IDS[0], restarted())
+    text = told(capsys, "show")
+    assert "## Final answer by alice, sent back: name the capital\n\nSydney.\n\n## Final answer by bob\n\n" in text
+    assert "(void)" not in text
+
+
+def test_what_was_interrupted_is_no_failure_and_the_time_between_does_not_count(capsys: Output) -> None:
+    run_ = Run(NAMES[:1]).ask().begin("answer").interrupt("alice").resume().begin("answer").answer("alice")
+    kept(IDS[0], run_)
+    text = told(capsys, "show")
+    assert "alice was interrupted: the run was stopped" in text
+    assert f"## Answer {run_.answers['alice']} by alice, after 1.5 s" in text
 
 
 def test_a_session_for_programs_is_its_facts(three: list[Path], capsys: Output) -> None:
