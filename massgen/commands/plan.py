@@ -1,9 +1,10 @@
 """`massgen plan`: a team writes a plan and agrees on it, without doing any of it; `massgen plan show` tells how far plans are."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -87,21 +88,14 @@ def _thinking(config: str, profile: str) -> "Loaded":
         for agent in loaded.config.agents
     ]
     team = loaded.config.model_copy(update={**bare, "agents": agents})
-    return planned(replace(loaded, config=team, source=_bare(loaded.source)), "agent")
+    source = _bare(loaded.source)
+    source["agents"] = [{**_bare(agent), "backend": _bare(agent["backend"])} for agent in source["agents"]]
+    return planned(replace(loaded, config=team, source=source), "agent")
 
 
-def _bare(section: Any) -> Any:
+def _bare(section: Mapping[str, Any]) -> dict[str, Any]:
     """What is recorded of a section: whoever goes on with the session has no tools either."""
-    match section:
-        case dict():
-            told = cast("dict[str, Any]", section).items()
-            return {
-                key: _bare(each) if key in ("agents", "backend") else each for key, each in told if key not in _OF_TOOLS
-            }
-        case list():
-            return [*map(_bare, cast("list[Any]", section))]
-        case _:
-            return section
+    return {key: value for key, value in section.items() if key not in _OF_TOOLS}
 
 
 async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Plan | None, Result]":
