@@ -243,3 +243,6 @@ def _gaps(server: Any) -> Iterator[tuple[Path, str]]:
 def _out_of_place(given: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     if given.get("workspace") and (other := next((key for key in ("cwd", "url") if given.get(key)), "")):
         yield ("workspace",), f"a server with a workspace is a program that massgen starts there; leave out `{other}`"
+    args = given.get("args")
+    if isinstance(args, list) and "workspace" not in given and "{workspace}" in str(cast("list[Any]", args)):
+        yield ("workspace",), "missing; `{workspace}` in `args` stands for a folder where it is true"
