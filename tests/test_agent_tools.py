@@ -124,6 +124,22 @@ async def test_with_a_write_among_them_one_follows_the_other() -> None:
     assert told(played) == ["note said a", "look said b", "note said c"]
 
 
+class Counter(Box):
+    """Tells how often it was used."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
+        self.used.append(name)
+        return Returned(str(len(self.used)))
+
+
+async def test_calls_that_are_alike_have_each_its_own_result() -> None:
+    """Also where a server gives all calls the same id."""
+    alike = [ToolCallDelta(place, "c", "look", "{}") for place in range(2)]
+    played = scene([[*alike, Finish("tool_calls")], calls("new_answer", content="x")], box=Counter())
+    await played.act()
+    assert told(played) == ["1", "2"]
+
+
 async def test_an_act_beside_tools_has_to_be_made_again_alone() -> None:
     vote = ToolCallDelta(1, "v", "vote", '{"agent_id": "agent1"}')
     first = ToolCallDelta(0, "c", "look", '{"text": "a"}')

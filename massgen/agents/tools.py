@@ -78,8 +78,8 @@ class Tools:
                 results += [_recorded(turn, *await task) for task in [group.create_task(each) for each in work]]
         else:
             results += [_recorded(turn, *await each) for each in work]
-        told = dict(zip(made, results, strict=True))
-        return [_message(call, told.get(call)) for call in calls]
+        told = iter(results)  # one for each that was made, in their order
+        return [_message(call, next(told) if call.name in offered else None) for call in calls]
 
     async def _outcome(
         self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool
