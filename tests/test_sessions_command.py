@@ -447,6 +447,8 @@ def test_a_name_that_cannot_be_written_is_told(three: list[Path], capsys: Output
     (three[0] / sessions.NAME).mkdir()
     assert run(["sessions", "name", IDS[0], "x"]) == Exit.NO_ANSWER
     assert f"{three[0]}: cannot be named: Is a directory" in capsys.readouterr().err
+    assert run(["sessions", "name", IDS[0], ""]) == Exit.NO_ANSWER
+    assert f"{three[0]}: cannot be named: Is a directory" in capsys.readouterr().err
 
 
 # --- delete ----------------------------------------------------------------------------------------------------------
@@ -497,6 +499,9 @@ def test_nothing_but_a_session_is_ever_deleted(three: list[Path], tmp_path: Path
     (three[0] / "link").symlink_to(elsewhere)
     for reference in (IDS[3], str(elsewhere), f"{sessions.folder()}/../../../elsewhere/{IDS[3]}", str(link)):
         assert "this is no session's own folder, and is not deleted" in failed(capsys, "delete", "--yes", reference)
+    assert f"--session-dir {elsewhere.parent}" in failed(capsys, "delete", "--yes", IDS[0], str(elsewhere))
+    assert "--session-dir" not in failed(capsys, "delete", "--yes", IDS[3])
+    assert three[0].exists()
     assert "there is no session" in failed(capsys, "delete", "--yes", "../..")
     assert "a session's id is empty" in failed(capsys, "delete", "--yes", "")
     told(capsys, "delete", "--yes", f"{sessions.folder()}/{IDS[0]}")

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -159,14 +160,12 @@ def name(session: str, name: str, session_dir: Path) -> None:
     """Call SESSION by a NAME, which then can stand for its id. An empty one takes the name away."""
     _check_meant(session)
     folder = sessions.find(session, session_dir)
-    if not name:
-        return (folder / sessions.NAME).unlink(missing_ok=True)
-    _check_name(name, folder)
+    if name:
+        _check_name(name, folder)
     try:
-        save(str(folder / sessions.NAME), name)
+        save(str(folder / sessions.NAME), name) if name else (folder / sessions.NAME).unlink(missing_ok=True)
     except OSError as error:
         raise MassgenError(f"cannot be named: {error.strerror or error}", where=str(folder)) from None
-    return None
 
 
 def _check_meant(*references: str) -> None:
@@ -198,6 +197,9 @@ def delete(session: tuple[str, ...], yes: bool, session_dir: Path) -> None:
     _check_meant(*session)
     root = session_dir
     folders = [*dict.fromkeys(sessions.find(each, root) for each in session)]
+    for stray in (each for each in folders if each.parent.resolve() != root.resolve()):
+        fix = f"Of a session that is kept elsewhere, say so: --session-dir {shlex.quote(str(stray.parent))}"
+        raise UsageError("this is no session's own folder, and is not deleted", where=str(stray), fix=fix)
     if not yes and not (sys.stdin and sys.stdin.isatty()):
         raise UsageError("nobody can be asked whether to delete", fix="Say so: --yes")
     known = {} if yes else _questions(root)
