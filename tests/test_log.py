@@ -429,6 +429,16 @@ def test_a_writer_waits_a_tenth_of_a_second_and_no_longer(path: Path, monkeypatc
     assert 5 < len(naps) <= 10
 
 
+def test_a_file_system_without_locks_is_told_as_that(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def share(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", share)
+    with pytest.raises(LogError, match=r"(?s)events\.jsonl: cannot be locked: No locks available.*MASSGEN_HOME"):
+        Log(path)
+    assert not running(path.parent)
+
+
 def test_all_who_only_ask_may_ask_at_once(path: Path) -> None:
     write(path, ASKED)
     with path.open("rb") as one, path.open("rb") as other:

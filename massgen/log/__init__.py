@@ -60,8 +60,7 @@ class Log:
         self._partly = False
         """Whether a fact may stand in the file in part, behind the last whole one."""
         try:
-            if not hold(self._fd, patience=PATIENCE):
-                raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.")
+            _lock(self._fd, path)
             self.facts = self._recover()
         except BaseException:
             os.close(self._fd)
@@ -234,8 +233,7 @@ class _Disk:
 
 
 def _sync_names(path: Path) -> None:
-    """Bring the names of the new file `path` and of its folder to disk; further up, of folders that hold nothing else and so
-    may be new, too."""
+    """Bring the names of the new file `path` and its folder to disk, and of those above that hold nothing else: new ones, too."""
     for depth, folder in enumerate(path.parents):
         if not os.access(folder, os.R_OK | os.W_OK):  # so we made nothing in it
             return
@@ -268,6 +266,16 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        if hold(fd, patience=PATIENCE):
+            return
+    except OSError as error:
+        fix = "Keep sessions on a file system that knows locks: set MASSGEN_HOME to a folder of one."
+        raise LogError(f"cannot be locked: {error.strerror or error}", where=str(path), fix=fix) from None
+    raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.")
 
 
 def _unwritable(path: Path, error: OSError) -> LogError:
