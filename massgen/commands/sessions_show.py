@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
 from massgen.display.view import summary
@@ -20,8 +20,12 @@ _FAILED = {"cancelled": "was no longer needed", "interrupted": "was interrupted"
 def shown(facts: Sequence[Recorded], folder: Path, name: str) -> str:
     """The session in `folder`, called `name`. Raises `LogError` for facts that cannot follow each other."""
     head = [f"session {folder.name}{f', {name}' if name else ''}", f"folder: {folder}"]
-    starts = [place for place, each in enumerate(facts) if isinstance(each.fact, Asked)]
-    parts = [facts[start:end] for start, end in pairwise([*starts, len(facts)])]
+    parts: list[list[Recorded]] = []
+    for each in facts:
+        if isinstance(each.fact, Asked):
+            parts.append([])
+        if parts:
+            parts[-1].append(each)
     try:
         found = turns(chain.from_iterable(parts)) if parts else []
     except LogError as error:
