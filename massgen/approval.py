@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -101,11 +102,32 @@ async def _line(fd: int) -> str:
     """The next line that is typed; what cancels it leaves nobody reading."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+    try:
+        loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+    except NotImplementedError:
+        return await _line_in_thread(fd)
     try:
         await ready
     finally:
         loop.remove_reader(fd)
+    return _read(fd)
+
+
+async def _line_in_thread(fd: int) -> str:
+    """The same on Windows, whose loop watches no terminal; what cancels it leaves a thread, which takes one line more."""
+    loop = asyncio.get_running_loop()
+    said: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        text = _read(fd)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: said.done() or said.set_result(text))
+
+    threading.Thread(target=read, name="massgen approval", daemon=True).start()
+    return await said
+
+
+def _read(fd: int) -> str:
     try:
         return os.read(fd, 1_000).decode(errors="replace")
     except OSError:  # the terminal has gone
