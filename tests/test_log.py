@@ -147,6 +147,32 @@ def test_a_new_session_is_brought_to_disk_with_its_name_and_those_of_new_folders
     assert told == synced, "once: then it is there"
 
 
+@pytest.mark.parametrize(("barred", "highest"), [("home", "data"), ("no folder", "")])
+def test_names_are_brought_to_disk_as_far_up_as_folders_may_be_ours(
+    barred: str, highest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were they all empty but for the next one: not beyond one that may not be written, nor the root."""
+    path = tmp_path / "home" / "data" / "events.jsonl"
+    path.parent.mkdir(parents=True)
+    names = {folder.stat().st_ino: folder.name for folder in path.parents}
+    told: list[str] = []
+
+    def accessible(folder: Path, mode: int) -> bool:
+        return folder.name != barred
+
+    def alone(folder: Path) -> list[str]:
+        return ["the next one"]
+
+    def synced_now(fd: int) -> None:
+        told.append(names[os.fstat(fd).st_ino])
+
+    for name, instead in {"access": accessible, "listdir": alone, "fsync": synced_now}.items():
+        monkeypatch.setattr(os, name, instead)
+    with Log(path) as log:
+        log.append(ASKED)
+    assert (told[0], told[-1]) == ("data", highest)
+
+
 def test_a_file_system_that_brings_no_folders_to_disk_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.fsync
 
@@ -160,6 +186,14 @@ def test_a_file_system_that_brings_no_folders_to_disk_is_no_error(path: Path, mo
     with Log(path) as log:
         written = [log.append(ASKED), log.append(large)]
     assert read(path) == written
+
+
+def test_a_name_that_does_not_reach_the_disk_stops_the_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_the_brink(monkeypatch, "fsync"):
+        log = Log(path)
+        log.append(ASKED)
+        with pytest.raises(LogError, match=r"events\.jsonl: cannot be written: Input/output error"):
+            log.close()
 
 
 def test_what_is_torn_is_on_disk_before_it_leaves_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
