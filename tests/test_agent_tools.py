@@ -1,6 +1,7 @@
 """An agent's tools in its turn: which are open when, in which order they are used, and what is told of it."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -194,6 +195,16 @@ def test_a_turn_does_not_time_out_while_a_person_reads_what_is_asked() -> None:
     assert play(sends(299)) == Final("x")
     with pytest.raises(TimeoutError):
         play(sends(301))
+
+
+async def test_how_long_a_tool_took_says_nothing_of_how_long_a_person_read() -> None:
+    async def slowly(agent: str, call: ToolCall) -> str:
+        time.sleep(0.2)  # noqa: ASYNC251 - the clock that measures tools is the real one
+        return ""
+
+    played = scene([uses("send a"), says("x")], "present", approve=slowly)
+    await played.act()
+    assert [each.seconds < 0.2 for each in played.facts if isinstance(each, ToolReturned)] == [True]
 
 
 def test_a_run_waits_for_a_person_longer_than_a_turn_may_take(tmp_path: Path) -> None:
