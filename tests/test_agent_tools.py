@@ -199,7 +199,7 @@ def test_a_turn_does_not_time_out_while_a_person_reads_what_is_asked() -> None:
 
 async def test_how_long_a_tool_took_says_nothing_of_how_long_a_person_read() -> None:
     async def slowly(agent: str, call: ToolCall) -> str:
-        time.sleep(0.2)  # noqa: ASYNC251 - the clock that measures tools is the real one
+        time.sleep(0.2)  # the clock that measures tools is a real one
         return ""
 
     played = scene([uses("send a"), says("x")], "present", approve=slowly)

@@ -433,13 +433,17 @@ async def test_a_reply_that_is_recorded_is_not_asked_for_again() -> None:
     assert scene.facts == []
 
 
+def _no_change(call: ToolCall) -> tuple[None, Returned]:
+    return None, Returned("{}")
+
+
 @pytest.mark.parametrize(("refused", "kept"), [(0, 1), (1, 1), (2, 0)])
 async def test_an_agent_is_asked_once_for_its_open_task_also_after_other_refusals_but_leaves_for_none(
     refused: int, kept: int
 ) -> None:
-    scene = Scene([says("Hm."), says("Hm.")][:refused] + [GOOD] * 2)
+    scene = Scene([*[says("Hm.")] * refused, GOOD, GOOD])
     mine = Tasks(mine=[PlannedTask("t1", "Dig.", status="in_progress")], count=1)
-    turn = replace(scene.turn, plan=lambda call: (None, Returned("{}")), tasks=lambda: mine)
+    turn = replace(scene.turn, plan=_no_change, tasks=lambda: mine)
     assert await scene.agent.turn(turn) == Vote("agent2", "Wet.")
     told = [each.why for each in scene.facts if isinstance(each, Reprompted)]
     assert told.count(OPEN_TASK.format(tasks="t1")) == kept
