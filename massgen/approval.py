@@ -1,12 +1,14 @@
 """Whether an agent may do what cannot be undone: the configuration says so, or somebody at the terminal does."""
 
 import asyncio
+import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from massgen import prompts
 from massgen.agents.tools import Approve, nobody
@@ -14,7 +16,9 @@ from massgen.messages import ToolCall
 from massgen.streams import line, safe
 
 MAX_ARGUMENTS = 2_000
-"""Characters of a call's arguments that are shown to whom is asked."""
+"""Characters of a call's arguments that are shown to whom is asked; the log has all."""
+MAX_SHOWN = 40
+"""Arguments that are, if not all can be."""
 
 
 async def anything(agent: str, call: ToolCall) -> str:
@@ -47,15 +51,37 @@ def by_rule(rule: Literal["ask", "always", "never"], ask: Approve) -> Approve:
 
 
 def question(agent: str, call: ToolCall) -> str:
-    """What is asked before `agent` may make `call`. Nothing in it can steer the terminal, nor hide the end of the arguments."""
-    given = safe(call.arguments)
-    more = len(given) - MAX_ARGUMENTS
-    shown = f"{given[:MAX_ARGUMENTS]}\n  (and {more:,} more characters)" if more > 0 else given
-    indented = "\n".join(f"  {each}" for each in shown.split("\n"))
+    """What is asked before `agent` may make `call`. Nothing in it can steer the terminal, and no argument hides another."""
+    shown = "\n".join(f"  {each}" for each in _arguments(call.arguments))
     return (
-        f"massgen: {line(agent, 40)} wants to use {line(call.name, 80)}, which cannot be undone, with:\n{indented}\n"
+        f"massgen: {line(agent, 40)} wants to use {line(call.name, 80)}, which cannot be undone, with:\n{shown}\n"
         "Allow it? Only y or yes does: "
     )
+
+
+def _arguments(given: str) -> list[str]:
+    """The arguments in lines: in one if they are short, else each in its own, of which both ends are shown."""
+    try:
+        read: Any = json.loads(given or "{}")
+    except (ValueError, RecursionError):
+        return [_ends(line(given, 2**24), MAX_ARGUMENTS)]
+    if not isinstance(read, dict) or len(_written(cast("Any", read))) <= MAX_ARGUMENTS:
+        return [_ends(_written(cast("Any", read)), MAX_ARGUMENTS)]
+    every = cast("dict[str, Any]", read)
+    limit = MAX_ARGUMENTS // min(len(every), MAX_SHOWN)
+    shown = [f"{line(name, 80)}: {_ends(_written(each), limit)}" for name, each in every.items()]
+    more = [f"(and {len(shown) - MAX_SHOWN:,} more arguments)"] if len(shown) > MAX_SHOWN else []
+    return [*shown[:MAX_SHOWN], *more]
+
+
+def _written(value: Any) -> str:
+    """As JSON without line breaks between its parts, which could push the rest out of sight."""
+    return safe(json.dumps(value, ensure_ascii=False))
+
+
+def _ends(text: str, limit: int) -> str:
+    over = len(text) - limit
+    return text if over <= 0 else f"{text[: limit * 2 // 3]} [... {over:,} characters ...] {text[-(limit // 3) :]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +102,32 @@ async def _line(fd: int) -> str:
     """The next line that is typed; what cancels it leaves nobody reading."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+    try:
+        loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+    except NotImplementedError:
+        return await _line_in_thread(fd)
     try:
         await ready
     finally:
         loop.remove_reader(fd)
+    return _read(fd)
+
+
+async def _line_in_thread(fd: int) -> str:
+    """The same on Windows, whose loop watches no terminal; what cancels it leaves a thread, which takes one line more."""
+    loop = asyncio.get_running_loop()
+    said: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        text = _read(fd)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: said.done() or said.set_result(text))
+
+    threading.Thread(target=read, name="massgen approval", daemon=True).start()
+    return await said
+
+
+def _read(fd: int) -> str:
     try:
         return os.read(fd, 1_000).decode(errors="replace")
     except OSError:  # the terminal has gone

@@ -11,7 +11,8 @@ from massgen.config.limit_rules import entries
 from massgen.config.loading import Loaded, environment, parse
 from massgen.config.values import REDACTED
 from massgen.errors import ConfigError
-from massgen.events import Member
+from massgen.events import Member, Recorded
+from massgen.log import Facts
 from massgen.rosters import change
 from massgen.state import Exchange, State
 from massgen.streams import line
@@ -154,6 +155,15 @@ def recovered(state: State) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+def set_aside(facts: Sequence[Recorded]) -> str:
+    """What of a log that was opened to go on with was cut off, in a line; empty if nothing was."""
+    if not isinstance(facts, Facts) or not facts.torn:
+        return ""
+    return (
+        f"{facts.path}:{len(facts) + 2}: this line was cut off; what there is of it is kept in {facts.path.stem}.torn"
+    )
 
 
 def last(state: State, most: int = 3) -> Iterator[str]:

@@ -169,6 +169,11 @@ class Conversation:
         return await self._perform(Resumed(self.team.roster, self.source), self._log, self.folder, followers)
 
     @property
+    def root(self) -> Path:
+        """Where its session is, or will be, among others."""
+        return self._place.parent if self._place else self._root or sessions.folder()
+
+    @property
     def facts(self) -> Sequence[Recorded]:
         """Those that the session held when it was opened."""
         return self._log.facts if self._log else []

@@ -86,9 +86,8 @@ def _summary(state: State) -> list[Step]:
     """Who gave the last answer, if still in the team, tells the oldest part of the conversation in short."""
     if any(seat.turn is not None and seat.purpose == "summarise" for seat in state.living):
         return []
-    author = state.history[-1].author
-    agents = [seat.agent for seat in state.living]
-    return [Ask(author if author in agents else agents[0], "summarise")]
+    first = min(state.living, key=lambda seat: seat.agent != state.history[-1].author)
+    return [Ask(first.agent, "summarise")]
 
 
 def _cancelled(state: State, *purposes: Purpose) -> list[Step]:

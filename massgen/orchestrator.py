@@ -1,14 +1,13 @@
 """The shell around the rules: asks whoever is due, records what they say, and knows the time."""
 
 import asyncio
-import json
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
-from massgen.acts import Act, Final, NewAnswer, Vote
+from massgen.acts import Act
 from massgen.agents import Agent, Turn
 from massgen.coordination import (
     PLANLESS,
@@ -20,41 +19,34 @@ from massgen.coordination import (
     interrupted,
     may_answer,
     patient,
-    plan_of,
     refusal,
     updated_ballot,
 )
 from massgen.errors import LogError, MassgenError, ProtocolError
 from massgen.events import (
-    Answered,
     Asked,
     Ballot,
-    Evaluated,
     Fact,
     Failure,
     Informed,
     PlanChanged,
-    Presented,
     Recorded,
     Reprompted,
     Resumed,
     Stopped,
-    Summarised,
     ToolCalled,
     ToolReturned,
     TurnBegan,
     TurnFailed,
-    Voted,
     VotingOpened,
 )
 from massgen.log import Log, Sink
 from massgen.messages import Chunk, Message, ToolCall
 from massgen.planning import Change
-from massgen.planning import tools as planning_tools
 from massgen.resuming import Memory, memories, remember, standing
 from massgen.state import Seat, State, apply, saw_all
 from massgen.toolbox import Returned
-from massgen.turns import shown, tasks_of
+from massgen.turns import fact, plan_changed, plan_given, shown, tasks_of
 
 MAX_CAUSE = 2000
 """Characters of an error that are recorded: some carry the whole reply."""
@@ -119,8 +111,7 @@ class Orchestrator:
             raise LogError("the log holds no question to go on with", where=str(self.log.path), fix="Ask it anew.")
         if isinstance(asked, Asked):
             self.record(*interrupted(self.state, "interrupted", "the process ended"))
-        given = [PlanChanged("", None, "", plan.tasks, plan.deleted, plan.order)] if plan else []
-        self.record(asked, *given)
+        self.record(asked, *([plan_given(self.state, plan)] if plan else []))
         try:
             await self._until_stopped()
         except asyncio.CancelledError:
@@ -235,15 +226,7 @@ class Orchestrator:
         )
 
     def _plan(self, agent: str, seq: int, call: ToolCall) -> tuple[PlanChanged | None, Returned]:
-        name, plan = plan_of(self.state, self.rules, agent)
-        try:
-            arguments = json.loads(call.arguments or "{}")
-        except (ValueError, RecursionError):
-            arguments = call.arguments  # which is no object, and is told so
-        outcome = planning_tools.call(plan, call.name, arguments, agent=agent, at=self.log.now())
-        returned = Returned(json.dumps(outcome.result, ensure_ascii=False), outcome.is_error)
-        change = outcome.change
-        return change and PlanChanged(agent, seq, name, change.tasks, change.deleted, change.order), returned
+        return plan_changed(self.state, self.rules, agent, seq, call, at=self.log.now())
 
     def _refusal(self, agent: str, act: Act) -> str | None:
         return refusal(self.state, self.rules, agent, act)
@@ -291,21 +274,7 @@ class Orchestrator:
             return
         if why := self._refusal(turn.agent, act):
             raise ProtocolError(why)
-        self.record(self._fact(turn, act))
-
-    def _fact(self, turn: Turn, act: Act) -> Fact:
-        agent, seq = turn.agent, turn.seq
-        match act:
-            case Final(content) if turn.purpose == "present":
-                return Presented(agent, seq, content)
-            case Final(content) if turn.purpose == "summarise":
-                return Summarised(agent, seq, self.state.oldest[-1].seq, content[: self.state.summary_room])
-            case Final(content) | NewAnswer(content):
-                return Answered(agent, seq, content)
-            case Vote(label, reason):
-                return Voted(agent, seq, self.state.seats[agent].ballot[label][0], reason)
-            case _:
-                return Evaluated(agent, seq, act.verdict, act.reason, act.instructions)
+        self.record(fact(self.state, turn, act))
 
 
 def _in(seconds: float) -> float:

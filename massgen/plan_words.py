@@ -126,7 +126,7 @@ def news(before: Plan, fact: PlanChanged) -> str:
     moved = [task for task in fact.tasks if task.id in before.tasks and before.tasks[task.id].status != task.status]
     if fact.turn is None and fact.agent:
         return f"gave back {_names(task.id for task in fact.tasks)}"
-    if after and not after.keys() & before.tasks.keys():
+    if after and all(_made(task, before) for task in after.values()):
         count = f"{len(after)} task{'s' * (len(after) != 1)}"
         return f"planned {count}" if fact.agent else f"a plan of {count} was given"
     if added:
@@ -138,6 +138,11 @@ def news(before: Plan, fact: PlanChanged) -> str:
         progress = f" ({done}/{len(after)})" if moved[0].status == "completed" else ""
         return f"{_VERBS[moved[0].status]} {_named(moved)}{progress}"
     return f"changed {_named(fact.tasks)}"
+
+
+def _made(task: PlannedTask, before: Plan) -> bool:
+    """Whether it is new: in a plan that was made anew its tasks may be called as others were, t1 again the first."""
+    return task.id not in before.tasks or before.tasks[task.id].created != task.created
 
 
 _VERBS = {"pending": "put back", "in_progress": "began", "completed": "completed"}

@@ -1,7 +1,7 @@
 """A run that goes on: where it stands, and what its open turns had come to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -32,7 +32,7 @@ from massgen.events import (
 )
 from massgen.log import Facts
 from massgen.messages import Message
-from massgen.state import State, apply, label_number
+from massgen.state import Exchange, State, apply, label_number
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def standing(facts: Facts) -> State:
     """The fold of `facts`, by no more of them than it takes: of a long session, few. Raises `LogError` for facts that
     contradict each other, which no run records: who goes on by them could not."""
     last = max(0, facts.last(Asked))
-    state = State()
+    state, before = State(), list[Exchange]()  # in the state, every question would copy all that are before it
     for recorded in chain(facts.of(*_EARLIER, stop=last), facts.of(*_FOLDED, start=last)):
         try:
             _check(state, recorded.fact)
@@ -56,7 +56,13 @@ def standing(facts: Facts) -> State:
                 where=f"{facts.path}:{recorded.seq + 1}",
                 fix="Nothing was changed. Restore the file from a copy, or cut it before this line to continue from there.",
             ) from None
-    return state
+        if isinstance(recorded.fact, Asked):
+            before += state.history
+            state = replace(state, history=())
+        elif isinstance(recorded.fact, Summarised):
+            until = recorded.fact.until
+            before = [each for each in before if each.seq > until]
+    return replace(state, history=tuple(before))
 
 
 def _check(state: State, fact: Fact) -> None:

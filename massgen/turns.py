@@ -1,12 +1,17 @@
-"""What an agent is shown in a turn, from where the run stands. Pure."""
+"""What an agent is shown in a turn, and what its act and its changes of a plan are, from where the run stands. Pure."""
 
+import json
 from collections.abc import Mapping
 
+from massgen.acts import Act, Final, NewAnswer, Vote
 from massgen.agents import Task, Tasks, Turn
 from massgen.coordination import Rules, plan_of
-from massgen.events import Ballot, Purpose
-from massgen.planning import ready
+from massgen.events import Answered, Ballot, Evaluated, Fact, PlanChanged, Presented, Purpose, Summarised, Voted
+from massgen.messages import ToolCall
+from massgen.planning import Change, Plan, ready
+from massgen.planning import tools as planning_tools
 from massgen.state import Seat, State
+from massgen.toolbox import Returned
 
 
 def shown(state: State, seat: Seat, may_answer: bool) -> Turn:
@@ -65,3 +70,41 @@ def tasks_of(state: State, rules: Rules, agent: str) -> Tasks:
         done=sum(task.status == "completed" for task in every),
         count=len(every),
     )
+
+
+def plan_changed(
+    state: State, rules: Rules, agent: str, turn: int, call: ToolCall, *, at: float
+) -> tuple[PlanChanged | None, Returned]:
+    """What comes of a planning tool's `call`: the change to be recorded, if any, and what the agent gets."""
+    name, plan = plan_of(state, rules, agent)
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        arguments = call.arguments  # which is no object, and is told so
+    outcome = planning_tools.call(plan, call.name, arguments, agent=agent, at=at)
+    returned = Returned(json.dumps(outcome.result, ensure_ascii=False), outcome.is_error)
+    change = outcome.change
+    return change and PlanChanged(agent, turn, name, change.tasks, change.deleted, change.order), returned
+
+
+def plan_given(state: State, plan: Change) -> PlanChanged:
+    """The user's `plan`, a new one, for the team's, in its own order, whatever of it there was before."""
+    names, before = [task.id for task in plan.tasks], state.plans.get("", Plan()).tasks
+    gone = tuple(name for name in before if name not in names)
+    return PlanChanged("", None, "", plan.tasks, gone, tuple(names) if before.keys() & {*names} else ())
+
+
+def fact(state: State, turn: Turn, act: Act) -> Fact:
+    """What is recorded of an acceptable `act` that ends `turn`."""
+    agent, seq = turn.agent, turn.seq
+    match act:
+        case Final(content) if turn.purpose == "present":
+            return Presented(agent, seq, content)
+        case Final(content) if turn.purpose == "summarise":
+            return Summarised(agent, seq, state.oldest[-1].seq, content[: state.summary_room])
+        case Final(content) | NewAnswer(content):
+            return Answered(agent, seq, content)
+        case Vote(label, reason):
+            return Voted(agent, seq, state.seats[agent].ballot[label][0], reason)
+        case _:
+            return Evaluated(agent, seq, act.verdict, act.reason, act.instructions)

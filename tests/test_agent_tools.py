@@ -1,6 +1,7 @@
 """An agent's tools in its turn: which are open when, in which order they are used, and what is told of it."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,6 +125,22 @@ async def test_with_a_write_among_them_one_follows_the_other() -> None:
     assert told(played) == ["note said a", "look said b", "note said c"]
 
 
+class Counter(Box):
+    """Tells how often it was used."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
+        self.used.append(name)
+        return Returned(str(len(self.used)))
+
+
+async def test_calls_that_are_alike_have_each_its_own_result() -> None:
+    """Also where a server gives all calls the same id."""
+    alike = [ToolCallDelta(place, "c", "look", "{}") for place in range(2)]
+    played = scene([[*alike, Finish("tool_calls")], calls("new_answer", content="x")], box=Counter())
+    await played.act()
+    assert told(played) == ["1", "2"]
+
+
 async def test_an_act_beside_tools_has_to_be_made_again_alone() -> None:
     vote = ToolCallDelta(1, "v", "vote", '{"agent_id": "agent1"}')
     first = ToolCallDelta(0, "c", "look", '{"text": "a"}')
@@ -178,6 +195,16 @@ def test_a_turn_does_not_time_out_while_a_person_reads_what_is_asked() -> None:
     assert play(sends(299)) == Final("x")
     with pytest.raises(TimeoutError):
         play(sends(301))
+
+
+async def test_how_long_a_tool_took_says_nothing_of_how_long_a_person_read() -> None:
+    async def slowly(agent: str, call: ToolCall) -> str:
+        time.sleep(0.2)  # the clock that measures tools is a real one
+        return ""
+
+    played = scene([uses("send a"), says("x")], "present", approve=slowly)
+    await played.act()
+    assert [each.seconds < 0.2 for each in played.facts if isinstance(each, ToolReturned)] == [True]
 
 
 def test_a_run_waits_for_a_person_longer_than_a_turn_may_take(tmp_path: Path) -> None:

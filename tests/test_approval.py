@@ -110,6 +110,25 @@ async def test_only_y_or_yes_allows_it(typed: str, why: str) -> None:
         assert await task == why
 
 
+class Watchless(asyncio.SelectorEventLoop):
+    """As Windows' loop, which watches no files."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("typed", "why"), [("y\n", ""), ("no\n", prompts.NOT_APPROVED)])
+def test_a_loop_that_watches_no_terminal_waits_in_a_thread(typed: str, why: str) -> None:
+    async def asked(desk: Desk) -> str:
+        task = desk.ask()
+        await desk.shown.asked.wait()
+        desk.type(typed)
+        return await task
+
+    with sitting() as desk, asyncio.Runner(loop_factory=Watchless) as runner:
+        assert runner.run(asked(desk)) == why
+
+
 async def test_a_terminal_that_goes_away_says_no() -> None:
     with sitting() as desk:
         task = desk.ask()

@@ -123,6 +123,9 @@ async def test_a_session_is_named_by_id_prefix_name_or_path(config: str, root: P
         ("capitls", "there is no session 'capitls'"),
         ("20200101", "there is no session '20200101'"),
         ("../x", "/x: there is no session"),
+        ("~/x", "/x: there is no session"),
+        ("~nobody-is-called-this", "there is no session '~nobody-is-called-this'"),
+        ("~nobody-is-called-this/x", "~nobody-is-called-this/x: there is no session"),
     ],
 )
 async def test_a_session_that_is_not_there_is_refused_before_anything_is_spent(
@@ -160,6 +163,22 @@ async def test_sessions_are_kept_where_one_says(config: str, tmp_path: Path, roo
     assert kinds(only_session(folder)).count("Asked") == 2
 
 
+async def test_a_tilde_that_no_shell_replaced_is_the_home_folder(config: str, tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path / "person")}
+    await massgen("--config", config, "--session-dir=~/mine", QUESTION, env=home)
+    session = only_session(tmp_path / "person" / "mine")
+    ran = await massgen(f"--continue=~/mine/{session.name}", "And of Italy?", env=home)
+    assert ran.code == Exit.ANSWER
+    assert kinds(session).count("Asked") == 2
+
+
+async def test_the_next_question_may_be_read_from_stdin(config: str, root: Path) -> None:
+    await massgen("--config", config, QUESTION)
+    for number, arguments in enumerate([["--continue", "-"], ["--continue"]], 2):
+        assert (await massgen(*arguments, stdin=b"And of Italy?")).code == Exit.ANSWER
+        assert kinds(only_session(root)).count("Asked") == number
+
+
 # --- finishing first -----------------------------------------------------------------------------------------------
 
 
@@ -182,6 +201,20 @@ async def test_a_killed_run_is_finished_first_and_no_recorded_call_is_made_again
     assert [kind for kind in kinds(session) if kind in ("Asked", "Resumed", "Stopped")] == [
         "Asked", "Resumed", "Stopped", "Asked", "Stopped",
     ]  # fmt: skip
+
+
+async def test_a_line_that_was_cut_off_is_told_with_its_place_and_kept(config: str, root: Path) -> None:
+    await massgen("--config", config, QUESTION)
+    log = only_session(root) / LOG_NAME
+    data = log.read_bytes()
+    log.write_bytes(data[:-7])
+    ran = await massgen("--continue")
+    torn, lines = data[:-7].rpartition(b"\n")[2], data.count(b"\n")
+    assert ran.code == Exit.ANSWER
+    told = f"{log}:{lines}: this line was cut off; what there is of it is kept in events.torn"
+    assert f"massgen: {told}\n" in ran.err
+    assert log.with_suffix(".torn").read_bytes() == torn
+    assert "cut off" not in (await massgen("--continue", "And of Italy?")).err, "once"
 
 
 async def test_a_killed_run_can_be_finished_alone(tmp_path: Path, root: Path) -> None:
@@ -216,6 +249,22 @@ async def test_a_run_that_fails_again_does_not_spend_on_the_next_question(tmp_pa
         ran = await massgen("--continue", "--timeout", "0.4", "And of Italy?")
         assert (ran.code, ran.out) == (Exit.NO_ANSWER, "")
         assert len(simulator.calls) == 2
+
+
+async def test_an_answer_that_is_finished_in_part_is_told_to_be_so(tmp_path: Path) -> None:
+    calls, answers = list[Call](), Team(final="Paris.")
+
+    def policy(call: Call) -> Reply:
+        calls.append(call)
+        return hang() if "vote" in call.tools and len(calls) <= 6 else answers(call)
+
+    async with Simulator(policy) as simulator:
+        config = str(write_config(tmp_path / "team.yaml", simulator.base_url, agents=2))
+        await killed(config, simulator, 4)
+        ran = await massgen("--continue", "--timeout", "2", "And of Italy?")
+    assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n"), ran.err
+    before, _, _ = ran.err.partition("massgen: the question before is answered now:")
+    assert "massgen: time ran out" in before
 
 
 async def test_a_second_process_stops_with_a_clear_message(config: str, root: Path) -> None:
@@ -253,6 +302,20 @@ async def test_another_configuration_is_shown_by_its_differences(config: str, te
 
 async def test_the_same_configuration_has_no_differences(config: str) -> None:
     assert "differently" not in (await asked_and_changed(config, "--config", config)).err
+
+
+async def test_another_profile_is_one_of_the_sessions_own_file(config: str, root: Path) -> None:
+    file = Path(config)
+    file.write_text(file.read_text() + "profiles:\n  brief:\n    orchestrator: {max_new_answers_per_agent: 1}\n")
+    ran = await asked_and_changed(config, "--profile-name", "brief")
+    assert ran.code == Exit.ANSWER, ran.err
+    assert "  orchestrator.max_new_answers_per_agent: not set -> 1\n" in ran.err
+    log = (only_session(root) / LOG_NAME).read_bytes()
+    ran = await massgen("--continue", "--profile-name", "long", "And of Spain?")
+    assert ran.code == Exit.USAGE
+    assert "team.yaml: no profile is called 'long'" in ran.err
+    assert "its own configuration" not in ran.err
+    assert (only_session(root) / LOG_NAME).read_bytes() == log
 
 
 async def test_a_team_that_would_lose_what_is_open_is_refused_and_nothing_is_changed(

@@ -12,17 +12,21 @@ from massgen.errors import ConfigError
 from massgen.events import (
     Answered,
     Asked,
+    Chosen,
     Fact,
     Member,
     Presented,
     Recorded,
     Spent,
     Stopped,
+    Summarised,
     TurnBegan,
     Voted,
     VotingOpened,
 )
+from massgen.log import Log, read
 from massgen.messages import Media
+from massgen.resuming import standing
 from massgen.state import Exchange, State, fold, label_number
 
 ADA, BOB = Member("ada", "openai", "gpt-6"), Member("bob", "claude", "opus")
@@ -42,6 +46,26 @@ def team(**backend: Any) -> dict[str, Any]:
             }
         ]
     }
+
+
+@pytest.mark.parametrize("until", [0, 1, 2, 3])
+def test_where_a_long_conversation_stands_is_what_all_its_facts_make(until: int, tmp_path: Path) -> None:
+    """Up to `until` of its four questions have been summarised before the third."""
+    asked: list[int] = []
+    with Log(tmp_path / "events.jsonl") as log:
+        for number in range(4):
+            asked.append(log.append(Asked(f"Why {number}?", (ADA, BOB), window=100)).seq)
+            if number == 2 and until:
+                turn = log.append(TurnBegan("ada", "summarise")).seq
+                log.append(Summarised("ada", turn, asked[until - 1], "So far: so."))
+            turn = log.append(TurnBegan("ada", "answer")).seq
+            answer = log.append(Answered("ada", turn, f"So {number}.")).seq
+            log.append(Chosen(answer, {answer: 1}, "decided"))
+            log.append(Presented("ada", None, f"So {number}."))
+            log.append(Stopped("answered"))
+    facts = read(log.path)
+    assert standing(facts) == fold(facts)
+    assert len(standing(facts).history) == 3 - min(until, 2)
 
 
 # --- how much is told ----------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
+import os
 import random
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -618,8 +620,45 @@ def test_a_file_is_replaced_only_when_asked_to() -> None:
             ran(folder, "-o", name)
     assert Path("mine.md").read_text() == "mine"
     assert not Path("nowhere.md").exists()
+    Path("mine.md").chmod(0o600)
     ran(folder, "-o", "mine.md", "--force")
     assert Path("mine.md").read_text().startswith(f"# {QUESTION}")
+    assert stat.S_IMODE(Path("mine.md").stat().st_mode) == 0o600
+
+
+def test_a_link_a_device_and_a_pipe_are_written_to_and_never_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(kept(troubled()))
+    Path("theirs.md").write_text("theirs")
+    Path("link.md").symlink_to("theirs.md")
+    ran(folder, "-o", "link.md", "--force")
+    assert Path("link.md").is_symlink()
+    assert Path("theirs.md").read_text().startswith(f"# {QUESTION}")
+    os.mkfifo("pipe.md")
+    reader = os.open("pipe.md", os.O_RDONLY | os.O_NONBLOCK)
+    ran(folder, "-o", "pipe.md")
+    assert os.read(reader, 100).startswith(b"# ")
+    os.close(reader)
+    assert stat.S_ISFIFO(Path("pipe.md").stat().st_mode)
+    ran(folder, "-o", os.devnull, "--format", "md")
+    assert not Path(os.devnull).is_file()
+    ran(folder, "-o", "-")
+    assert capsys.readouterr().out.startswith("# ")
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    folder = str(kept(troubled()))
+    Path("folder.md").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.md: there is a file already"):
+        ran(folder, "-o", "folder.md")
+    with pytest.raises(UsageError, match=r"folder\.md: cannot be written: Is a directory"):
+        ran(folder, "-o", "folder.md", "--force")
+    with pytest.raises(UsageError, match=r"full: cannot be written: No space left on device"):
+        ran(folder, "-o", "/dev/full", "--format", "md")
+    Path("file").touch()
+    with pytest.raises(UsageError, match=r"a\.md: cannot be written: File exists"):
+        ran(folder, "-o", "file/a.md")
+    ran(folder, "-o", "new/folder/a.md")
+    assert Path("new/folder/a.md").read_text().startswith("# ")
 
 
 def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_given() -> None:

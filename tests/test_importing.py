@@ -580,6 +580,26 @@ def test_one_that_has_gone_on_there_is_another(tmp_path: Path) -> None:
     assert (made.folder.name != IDS[0], len(of(Asked, made))) == (True, 2)
 
 
+def test_files_that_agents_made_stay_behind_and_that_is_told(tmp_path: Path) -> None:
+    source = elsewhere(tmp_path, whole(1))
+    (source / "workspaces" / "ada").mkdir(parents=True)
+    assert imported(source).notes == (f"{IDS[0]}/workspaces: files that agents made are left out",)
+
+
+def test_what_is_imported_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+
+    def noted(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    for source in (elsewhere(tmp_path, whole(1)), Session.new(tmp_path).path):
+        if source.name == SESSION:
+            Session(source).turn(1, "Why?", "So.")
+        folder = imported(source).folder
+        assert synced[-2:] == [folder.stat().st_ino, folder.parent.stat().st_ino]
+
+
 def test_one_that_is_here_is_left_alone(tmp_path: Path) -> None:
     folder = kept(IDS[0], whole(1))
     assert imported(folder) == Imported(folder, (f"{IDS[0]}: {KNOWN}",))
@@ -663,12 +683,15 @@ def test_of_an_export_with_attempts_and_files_the_rest_is_told(tmp_path: Path) -
     turn = document["turns"][0]
     turn["media"] = [{"kind": "image", "mime": "image/png", "name": "x.png"}]
     turn["answers"].append({**turn["answers"][0], "id": 99, "attempt": 2, "revision": 1})
+    turn["tool_calls"] = [{"agent": "a", "name": "search"}]
+    turn["answers"].append({**turn["answers"][0], "id": []})
     document["turns"] += ["odd", {"question": 5}]
     path = tmp_path / "session.json"
     path.write_text(json.dumps(document))
     made = imported(path)
     assert made.notes == (
         f"{path.name}: files that went with a question are not in an export; left out",
+        f"{path.name}: plans and uses of tools are left out",
         f"{path.name}: answers that were sent back are left out",
     )
     assert len(of(Answered, made)) == 1

@@ -26,6 +26,7 @@ from massgen import sessions
 from massgen.commands.interactive import interact
 from massgen.commands.interactive_editor import Editor, drawn_on
 from massgen.commands.interactive_history import MAX_BYTES, MAX_ENTRIES, MAX_ENTRY, Past
+from massgen.commands.interactive_input import MAX_BYTES as TYPED_BYTES
 from massgen.commands.interactive_input import Interrupted, Lines, Reader
 from massgen.commands.interactive_words import COMMANDS, Command, parse, usage
 from massgen.config.loading import load
@@ -400,6 +401,26 @@ async def test_what_was_typed_before_the_end_is_not_lost() -> None:
     os.close(out)
 
 
+async def test_the_end_of_a_text_that_is_too_long_is_no_question_of_its_own() -> None:
+    out, into = os.pipe()
+    text = b"a line that is pasted\n" * (TYPED_BYTES // 22 + 10_000)
+    writing = asyncio.create_task(asyncio.to_thread(poured, into, text))
+    lines = Lines(out, None)
+    try:
+        async with asyncio.timeout(SECONDS):
+            assert len(await lines.read()) == TYPED_BYTES + 1
+            with pytest.raises(EOFError):
+                await lines.read()
+    finally:
+        os.close(out)
+        await writing
+
+
+def poured(fd: int, data: bytes) -> None:
+    with suppress(BrokenPipeError), open(fd, "wb") as file:
+        file.write(data)
+
+
 async def test_what_cannot_be_read_is_the_end() -> None:
     out, into = os.pipe()
     os.close(out)
@@ -635,28 +656,50 @@ async def test_a_signal_that_is_ignored_stays_ignored(talk: Talker) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-@dataclass
+STUBBORN = """
+import asyncio, signal, sys
+from contextlib import suppress
+from pathlib import Path
+from massgen.commands.interactive import PATIENCE, interact
+from massgen.commands.interactive_input import unheard
+from massgen.config.loading import load
+from massgen.conversation import Conversation
+from massgen.display import NoView
+from massgen.interrupts import run
+
 class Stubborn:
-    """Does not end when it is cancelled."""
-
-    async def read(self) -> str:
-        with suppress(asyncio.CancelledError):
-            os.kill(os.getpid(), signal.SIGINT)
+    async def read(self):
+        with unheard(sys.stdin):
+            for number in range(1, PATIENCE + 2):
+                with suppress(asyncio.CancelledError):
+                    signal.raise_signal(int(sys.argv[2]))
+                    await asyncio.sleep(0)
+                if number == PATIENCE:
+                    print("patient", flush=True)
             await asyncio.Event().wait()
-        while True:
-            os.kill(os.getpid(), signal.SIGINT)
-            await asyncio.sleep(0)
+
+async def talk():
+    async with Conversation(load(Path(sys.argv[1]))) as conversation:
+        await interact(conversation, open_display=lambda folder: NoView(), why=str, reader=Stubborn())
+
+run(talk())
+"""
 
 
-def test_what_does_not_end_by_ctrl_c_ends_by_more_of_them(tmp_path: Path) -> None:
-    config = load(write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1))
-
-    async def scene() -> None:
-        async with Conversation(config) as conversation:
-            await interact(conversation, open_display=lambda folder: Shown(), why=str, reader=Stubborn())
-
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(scene())
+@pytest.mark.parametrize("number", [int(signal.SIGINT), int(signal.SIGTERM)])
+async def test_what_does_not_end_by_ctrl_c_ends_by_more_of_them_and_gives_the_terminal_back(
+    tmp_path: Path, number: int
+) -> None:
+    config = write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1)
+    async with terminal() as shown, asyncio.timeout(SECONDS):
+        before = termios.tcgetattr(shown.tty)
+        ends: dict[str, Any] = {"stdin": shown.tty, "stderr": shown.tty}
+        async with started("-c", STUBBORN, str(config), str(number), program=(), **ends) as run:
+            assert run.stdout
+            assert await run.stdout.readline() == b"patient\n"
+            assert termios.tcgetattr(shown.tty) != before
+            assert await run.wait() == Exit.INTERRUPTED
+        assert termios.tcgetattr(shown.tty) == before
 
 
 async def test_ctrl_c_twice_leaves_and_once_does_not(talk: Talker) -> None:
@@ -752,6 +795,14 @@ async def test_the_latest_sessions_are_told(talk: Talker) -> None:
     assert first.folder
     assert went.folder
     assert went.err.index("What is it?") < went.err.index(went.folder.name)
+
+
+async def test_the_latest_sessions_are_those_beside_which_this_one_will_be(tmp_path: Path) -> None:
+    config, root = load(write_config(tmp_path / "team.yaml", "http://127.0.0.1:9/v1", 1)), tmp_path / "elsewhere"
+    async with Conversation(config, session_dir=root) as conversation:
+        assert conversation.root == root
+    async with Conversation(config) as conversation:
+        assert conversation.root == sessions.folder()
 
 
 async def test_there_may_be_no_sessions(talk: Talker) -> None:

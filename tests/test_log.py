@@ -1,6 +1,7 @@
 """The append-only log: what is acknowledged stays, what is torn is set aside, what is damaged is named."""
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -113,6 +114,100 @@ def test_a_slow_disk_holds_nobody_up_and_what_waits_for_it_is_served_together(
         gate.set()
     assert len(sizes) == 2
     assert sizes[-1] == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("there", "synced"),
+    [
+        ("home/data/sessions/one", ["two", "sessions"]),
+        ("home/data/limits", ["two", "sessions", "data"]),
+        ("home/own", ["two", "sessions", "data", "home"]),
+    ],
+)
+def test_a_new_session_is_brought_to_disk_with_its_name_and_those_of_new_folders(
+    there: str, synced: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "home" / "data" / "sessions" / "two" / "events.jsonl"
+    for folder in (tmp_path / there, path.parent):
+        folder.mkdir(parents=True)
+    names = {folder.stat().st_ino: folder.name for folder in path.parents}
+    told: list[str] = []
+
+    def synced_now(fd: int) -> None:
+        told.append(names[os.fstat(fd).st_ino])
+
+    monkeypatch.setattr(os, "fsync", synced_now)
+    with Log(path) as log:
+        log.append(ASKED)
+        log.settle()
+        assert told == synced
+        log.append(ASKED)
+    with Log(path) as log:
+        log.append(ASKED)
+    assert told == synced, "once: then it is there"
+
+
+@pytest.mark.parametrize(("barred", "highest"), [("home", "data"), ("no folder", "")])
+def test_names_are_brought_to_disk_as_far_up_as_folders_may_be_ours(
+    barred: str, highest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were they all empty but for the next one: not beyond one that may not be written, nor the root."""
+    path = tmp_path / "home" / "data" / "events.jsonl"
+    path.parent.mkdir(parents=True)
+    names = {folder.stat().st_ino: folder.name for folder in path.parents}
+    told: list[str] = []
+
+    def accessible(folder: Path, mode: int) -> bool:
+        return folder.name != barred
+
+    def alone(folder: Path) -> list[str]:
+        return ["the next one"]
+
+    def synced_now(fd: int) -> None:
+        told.append(names[os.fstat(fd).st_ino])
+
+    for name, instead in {"access": accessible, "listdir": alone, "fsync": synced_now}.items():
+        monkeypatch.setattr(os, name, instead)
+    with Log(path) as log:
+        log.append(ASKED)
+    assert (told[0], told[-1]) == ("data", highest)
+
+
+def test_a_file_system_that_brings_no_folders_to_disk_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.fsync
+
+    def share(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        whole(fd)
+
+    monkeypatch.setattr(os, "fsync", share)
+    large = Reprompted("a", 1, "x" * 100_000)
+    with Log(path) as log:
+        written = [log.append(ASKED), log.append(large)]
+    assert read(path) == written
+
+
+def test_a_name_that_does_not_reach_the_disk_stops_the_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_the_brink(monkeypatch, "fsync"):
+        log = Log(path)
+        log.append(ASKED)
+        with pytest.raises(LogError, match=r"events\.jsonl: cannot be written: Input/output error"):
+            log.close()
+
+
+def test_what_is_torn_is_on_disk_before_it_leaves_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, ASKED)
+    with path.open("ab") as file:
+        file.write(b"torn")
+    ends: list[bytes] = []
+
+    def synced(fd: int) -> None:
+        ends.append(path.read_bytes()[-4:])
+
+    monkeypatch.setattr(os, "fsync", synced)
+    with Log(path):
+        assert ends == [b"torn"]
 
 
 def test_facts_that_belong_together_go_in_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +383,17 @@ def test_damage_within_a_fact_is_an_error_for_whoever_looks_at_it_and_for_nobody
     assert read(path)[3] == added
 
 
+@pytest.mark.parametrize("block", [b"\0" * 40, b"\xff" * 40])
+def test_a_block_that_swallowed_the_end_of_a_line_is_told_with_the_line_it_begins_in(path: Path, block: bytes) -> None:
+    write(path, *[ASKED] * 5)
+    data = path.read_bytes()
+    second = data.index(b'{"seq":2')
+    end = data.index(b"\n", second)
+    path.write_bytes(data[: end - 20] + block + data[end + 20 :])
+    with pytest.raises(LogError, match=r"events\.jsonl:3: this line is damaged: (there are NUL bytes|byte 0xff) in it"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     "header", [b"", b"{}", b"[]", b"# notes", b"\xff\xfe", b"[" * 100_000, b'{"massgen": "other"}']
 )
@@ -355,6 +461,16 @@ def test_a_writer_waits_a_tenth_of_a_second_and_no_longer(path: Path, monkeypatc
     with Log(path), pytest.raises(LogError, match="another process is writing this session"):
         Log(path)
     assert 5 < len(naps) <= 10
+
+
+def test_a_file_system_without_locks_is_told_as_that(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def share(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", share)
+    with pytest.raises(LogError, match=r"(?s)events\.jsonl: cannot be locked: No locks available.*MASSGEN_HOME"):
+        Log(path)
+    assert not running(path.parent)
 
 
 def test_all_who_only_ask_may_ask_at_once(path: Path) -> None:
@@ -425,6 +541,28 @@ def test_a_full_disk_takes_no_part_of_a_fact(path: Path) -> None:
     *message, counts = run.stdout.splitlines()
     assert "events.jsonl: cannot be written: File too large" in message[0]
     assert counts == "5 6"
+
+
+def test_a_fact_that_cannot_even_be_taken_back_is_no_part_of_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, left = os.write, [5]
+
+    def brimming(fd: int, data: bytes) -> int:
+        if not left:
+            raise OSError(28, "No space left on device")
+        return whole(fd, data[: left.pop()])
+
+    with Log(path) as log:
+        written = [log.append(ASKED)]
+        with monkeypatch.context() as patch, on_the_brink(patch, "ftruncate"):
+            patch.setattr(os, "write", brimming)
+            with pytest.raises(LogError, match=r"events\.jsonl: cannot be written: No space left on device"):
+                log.append(TALK)
+            with pytest.raises(LogError, match=r"events\.jsonl: cannot be written: Input/output error"):
+                log.append(TALK)
+        written.append(log.append(TALK))
+    assert read(path) == written
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from massgen.acts import Act, Final, NewAnswer, Verdict, Vote
-from massgen.agents import Task, Turn
+from massgen.agents import Task, Tasks, Turn
 from massgen.agents.calls import Retry
 from massgen.agents.loop import PROMPTS_A_TURN, LoopAgent
 from massgen.agents.tools import Tools
@@ -16,9 +16,11 @@ from massgen.backends import Request
 from massgen.errors import BackendError, ProtocolError
 from massgen.events import Fact, Purpose, Reprompted, Retried, Said, Spent
 from massgen.messages import Chunk, Finish, Media, Message, Text, TextDelta, ToolCall, ToolCallDelta, ToolResult
-from massgen.prompts import TURNS_TO_THE_USER
+from massgen.planning import PlannedTask
+from massgen.prompts import OPEN_TASK, TURNS_TO_THE_USER
 from massgen.state import Exchange
 from massgen.testing import Scripted, ScriptedBackend, calls, check_backend, says
+from massgen.toolbox import Returned
 from tests.stage import offered
 
 SHOWN = {"agent1": "Sky", "agent2": "Sea"}
@@ -429,3 +431,20 @@ async def test_a_reply_that_is_recorded_is_not_asked_for_again() -> None:
     assert await scene.agent.turn(turn) == Vote("agent2", "Wet.")
     assert scene.backend.requests == []
     assert scene.facts == []
+
+
+def _no_change(call: ToolCall) -> tuple[None, Returned]:
+    return None, Returned("{}")
+
+
+@pytest.mark.parametrize(("refused", "kept"), [(0, 1), (1, 1), (2, 0)])
+async def test_an_agent_is_asked_once_for_its_open_task_also_after_other_refusals_but_leaves_for_none(
+    refused: int, kept: int
+) -> None:
+    scene = Scene([*[says("Hm.")] * refused, GOOD, GOOD])
+    mine = Tasks(mine=[PlannedTask("t1", "Dig.", status="in_progress")], count=1)
+    turn = replace(scene.turn, plan=_no_change, tasks=lambda: mine)
+    assert await scene.agent.turn(turn) == Vote("agent2", "Wet.")
+    told = [each.why for each in scene.facts if isinstance(each, Reprompted)]
+    assert told.count(OPEN_TASK.format(tasks="t1")) == kept
+    assert len(told) == refused + kept

@@ -8,7 +8,10 @@ import pytest
 from massgen import sessions
 from massgen.commands.plan_show import show, shown
 from massgen.errors import LogError, UsageError
-from massgen.planning import Plan, PlannedTask
+from massgen.events import PlanChanged
+from massgen.plan_words import news
+from massgen.planning import Plan, PlannedTask, changed
+from massgen.planning.tools import call
 from tests.conversations import GOLDEN
 from tests.facts import Run, whole
 from tests.test_session_index import IDS, written
@@ -72,6 +75,21 @@ def test_scripts_get_every_field_and_what_is_ready(planned: Path, capsys: pytest
         "ended": 0.0,
         "waits_for": [],
     }
+
+
+def test_a_plan_that_is_made_anew_is_told_as_one_though_its_tasks_are_called_as_the_old_ones() -> None:
+    plan, told = Plan(), list[str]()
+    for at, tasks in enumerate((["Dig."], ["Dig deep.", "Plant."], ["Plant."])):
+        change = call(plan, "create_task_plan", {"tasks": tasks}, agent="ann", at=float(at)).change
+        assert change
+        for agent in ("ann", ""):
+            told.append(news(plan, PlanChanged(agent, 1, "", change.tasks, change.deleted, change.order)))
+        plan = changed(plan, change)
+    assert told == [
+        "planned 1 task", "a plan of 1 task was given",
+        "planned 2 tasks", "a plan of 2 tasks was given",
+        "planned 1 task", "a plan of 1 task was given",
+    ]  # fmt: skip
 
 
 def test_what_agents_wrote_down_stands_below_its_task() -> None:

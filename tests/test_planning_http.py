@@ -118,10 +118,9 @@ async def test_every_tool_is_listed_and_used_as_it_is_in_process(mode: str) -> N
         for name, arguments in calls:
             result = await mine.call_tool(name, arguments)
             expected = twin.call("agent1", name, arguments)
-            assert (result.is_error, json.loads(getattr(result.content[0], "text", ""))) == (
-                expected.is_error,
-                expected.result,
-            )
+            text = getattr(result.content[0], "text", "")
+            told = {"error": text} if expected.is_error else json.loads(text)
+            assert (result.is_error, told) == (expected.is_error, expected.result)
             assert result.structured_content == (None if expected.is_error else expected.result)
     assert [(each.name, each.input_schema, each.output_schema) for each in listed] == [
         (tool.name, tool.parameters, tool.result) for tool in TOOLS
@@ -141,16 +140,46 @@ async def test_the_token_says_who_calls_whatever_else_is_sent() -> None:
     assert team.calls[1:] == [("agent2", "update_task_status"), ("agent1", "get_task_plan")]
 
 
-@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer wrong", "Basic {}", "bearer {}", "Bearer {}x", "Bearer \xe9"])
+async def test_a_refusal_is_no_json_that_a_client_could_hold_against_the_schema_of_a_result() -> None:
+    """Gemini CLI does so, and tells its model nothing of why its call was refused."""
+    async with serve_http(Team("dig").call, ["agent1"]) as places, client(places["agent1"]) as mine:
+        result = await mine.call_tool("update_task_status", {"task_id": "t1", "status": "completed"})
+    (content,) = result.content
+    assert result.is_error
+    assert getattr(content, "text", "") == ('t1 was not started: call update_task_status("t1", "in_progress") first.')
+
+
+async def test_what_a_client_adds_to_every_call_for_its_own_use_is_left_out() -> None:
+    """As Gemini CLI does."""
+    team = Team("dig")
+    async with serve_http(team.call, ["agent1"]) as places, client(places["agent1"]) as mine:
+        for used in (
+            mine.call_tool("get_task_plan", {"wait_for_previous": True}),
+            mine.call_tool("add_task", {"description": "plant", "wait_for_previous": False}),
+        ):
+            assert not (await used).is_error
+    assert [*team.plan.tasks] == ["t1", "t2"]
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Bearer ", "Bearer wrong", "Basic {}", "{}", "Bearer {}x", "Bearer {} {}", "Bearer \xe9"]
+)
 async def test_nobody_else_gets_in(given: str) -> None:
     team = Team("dig")
     async with serve_http(team.call, ["agent1"]) as places:
         at = places["agent1"]
-        header = given.format(at.token)
+        header = given.format(at.token, at.token)
         status, headers, text = await post(at, Authorization=header)
         assert (status, headers["www-authenticate"], at.token in text) == (401, "Bearer", False)
         assert '"Authorization: Bearer TOKEN"' in text
     assert len(team.calls) == 1
+
+
+async def test_the_name_of_the_scheme_may_be_in_any_case() -> None:
+    """As RFC 9110 has it (11.1)."""
+    async with serve_http(Team("dig").call, ["agent1"]) as places:
+        at = places["agent1"]
+        assert [(await post(at, Authorization=f"{word} {at.token}"))[0] for word in ("bearer", "BEARER")] == [200, 200]
 
 
 async def test_what_a_page_in_a_browser_could_send_is_refused() -> None:

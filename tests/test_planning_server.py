@@ -335,7 +335,7 @@ def test_a_session_is_no_plan_and_stays_as_it_is(tmp_path: Path) -> None:
 
 async def test_a_file_that_another_process_holds_is_told_to_the_agent_and_nothing_changes(tmp_path: Path) -> None:
     path = tmp_path / "plan.jsonl"
-    file = PlanFile(path, "agent")
+    file = PlanFile(path, "agent", tries=2)
     with Log(path):
         with pytest.raises(LogError, match="another process"):
             file.check()

@@ -1,4 +1,5 @@
 import json
+import time
 from typing import Any
 
 import pytest
@@ -338,6 +339,36 @@ def test_what_would_not_fit_is_refused(desk: Desk):
         "create_task_plan", tasks=[{"id": each, "description": "x", "depends_on": many} for each in many]
     )
     assert (len(told), told[-1]) == (LONGEST, "…")
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "told"),
+    [
+        ("create_task_plan", {"tasks": ["x"] * 1_000_000}, "create_task_plan.tasks has 1000000 tasks. A plan has at most 100."),
+        ("create_task_plan", {"tasks": json.dumps(["x"] * 500_000)}, "tasks has 500000 tasks. A plan has at most 100."),
+        ("add_task", {"description": "x", "depends_on": [*range(500_000)]}, "add_task.depends_on has 500000 tasks."),
+        ("add_task", {"description": "x", "metadata": {"all": [0] * 1_000_000}}, "add_task.metadata must be an object"),
+    ],
+)  # fmt: skip
+def test_a_flood_is_refused_before_it_takes_the_time_of_others(desk: Desk, tool: str, given: Any, told: str):
+    """The largest message that a client may send holds a million tasks."""
+    before = time.process_time()
+    assert told in desk.refused(tool, **given)
+    assert time.process_time() - before < 1
+
+
+def test_metadata_whose_parts_are_there_many_times_over_is_refused_without_going_through_them_all(desk: Desk):
+    """As aliases of YAML make it of a few lines."""
+    many: Any = 0
+    for _ in range(7):
+        many = [many] * 100
+    assert "metadata must be an object" in desk.refused("add_task", description="x", metadata={"all": many})
+
+
+def test_of_many_fields_that_there_are_not_some_are_named_and_what_there_is_instead(desk: Desk):
+    many = {f"field{number:03}": 1 for number in range(200)}
+    told = call(desk.plan, "add_task", {"description": "x", **many}, agent="one", at=3.0).result["error"]
+    assert "'field009' and 190 more; it takes description, after_task_id" in told
 
 
 def nested(levels: int) -> dict[str, Any]:

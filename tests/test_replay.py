@@ -269,10 +269,10 @@ def test_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert everything() == before
 
 
-@pytest.mark.parametrize("speed", ["-1", "nan", "fast", ""])
+@pytest.mark.parametrize("speed", ["-1", "nan", "fast", "", "1e-300"])
 def test_a_speed_that_is_none_is_refused(speed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["replay", "--speed", speed]) == Exit.USAGE
-    assert f"{speed!r} is neither a number from 0 on nor `instant`" in capsys.readouterr().err
+    assert f"{speed!r} is neither a number from 0.001 on, nor 0 or `instant`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

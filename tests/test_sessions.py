@@ -1,11 +1,14 @@
 """Sessions by what people call them."""
 
+import shlex
+import time
 from pathlib import Path
 
 import pytest
 
 from massgen import sessions
 from massgen.errors import LogError, UsageError
+from massgen.file_lock import hold
 
 
 def made(root: Path, *ids: str) -> Path:
@@ -25,6 +28,16 @@ def test_a_session_is_found_by_id_by_what_its_id_begins_with_by_name_and_by_path
         assert sessions.find(reference, root) == root / EARLY
     assert sessions.find("", root) == root / LATE
     assert sessions.ids(root) == [LATE, EARLY]
+
+
+def test_what_a_session_is_told_to_be_called_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made(sessions.folder(), EARLY)
+    made(tmp_path / "my own", LATE)
+    monkeypatch.chdir(tmp_path / "my own")
+    told = [sessions.folder() / EARLY, tmp_path / "my own" / LATE, Path("../my own") / LATE, Path(LATE)]
+    for session in told:
+        (reference,) = shlex.split(sessions.reference(session))
+        assert sessions.find(reference).samefile(session)
 
 
 def test_an_id_that_is_the_beginning_of_another_is_that_one(tmp_path: Path) -> None:
@@ -55,3 +68,19 @@ def test_a_name_that_is_no_text_is_none(tmp_path: Path) -> None:
     root = made(tmp_path, EARLY)
     (root / EARLY / sessions.NAME).write_bytes(b"\xff\xfe")
     assert sessions.name(root / EARLY) == ""
+
+
+def test_who_deletes_waits_for_whoever_only_asks_whether_the_session_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = made(tmp_path, EARLY)
+    asking = (root / EARLY / sessions.LOG_NAME).open("rb")
+    assert hold(asking.fileno(), shared=True)
+
+    def nap(seconds: float) -> None:
+        asking.close()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    with asking:
+        sessions.delete(root / EARLY, root)
+    assert sessions.ids(root) == []

@@ -3,8 +3,10 @@
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from massgen import paths, sessions
 from massgen.cli import run
 from massgen.commands.completion import MAX_SESSIONS
 from massgen.errors import Exit
-from massgen.events import Answered, Asked, Fact, Member, Recorded, Resumed, Stopped, Voted
+from massgen.events import Answered, Asked, Fact, Member, Recorded, Resumed, Spent, Stopped, Voted
 from massgen.log import line, read
 from tests.command import ended, massgen, started
-from tests.facts import QUESTION, Run, answering, troubled, whole
+from tests.facts import NAMES, QUESTION, Run, answering, troubled, whole
+from tests.test_exports import restarted
 from tests.test_session_index import HEADER, IDS, asked, written
 
 Output = pytest.CaptureFixture[str]
@@ -131,6 +134,65 @@ def test_a_date_means_the_whole_day(capsys: Output) -> None:
     assert listed(capsys, "--since", day, "--until", day) == [IDS[0]]
 
 
+def test_a_time_means_that_time_and_the_first_and_last_of_all_days_are_days(capsys: Output) -> None:
+    kept(IDS[0], whole(1))
+    day = time.strftime("%Y-%m-%d", time.localtime(whole(1).facts[0].at))
+    assert listed(capsys, "--until", f"{day}T00:00") == []
+    assert listed(capsys, "--since", "0001-01-01", "--until", "9999-12-31") == [IDS[0]]
+    assert listed(capsys, "--since", "0001-01-01T00:00", "--until", "9999-12-31T23:59:59") == [IDS[0]]
+
+
+def test_a_cost_that_is_no_number_is_refused(capsys: Output) -> None:
+    assert "'nan' is no number" in failed(capsys, "list", "--min-cost", "nan")
+
+
+def test_the_latest_is_the_one_that_was_asked_last_whatever_its_folder_is_called(capsys: Output) -> None:
+    for name, at in (("paris", 5.0), ("-x", 7.0), (IDS[0], 6.0), (IDS[1], 7.0)):
+        run_ = whole(1)
+        run_.facts[:] = [replace(each, at=each.at + at) for each in run_.facts]
+        kept(name, run_)
+    assert listed(capsys) == [IDS[1], "-x", IDS[0], "paris"]
+    assert listed(capsys, "--limit", "1") == [IDS[1]]
+
+
+def test_odd_names_and_folders_stand_on_one_line_and_steer_no_terminal(capsys: Output) -> None:
+    folder = kept("a\nb \x1b[2J\x9b1m\u202ec", whole(1))
+    (folder / sessions.NAME).write_text("one\ntwo \x1b[31m")
+    (title, *_) = told(capsys, "list").splitlines()
+    assert re.fullmatch(r"a b c  \S+ \S+, answered, \$0\.0042, one two", title)
+    assert json.loads(told(capsys, "list", "--json"))[0]["id"] == folder.name
+
+
+def test_a_question_in_wide_signs_is_cut_where_a_latin_one_is(capsys: Output) -> None:
+    kept(IDS[0], Run().ask("日本語の長い質問" * 20))
+    kept(IDS[1], Run().ask("日本語の長い質問" * 6))
+    _, short, _, _, _, long, _ = told(capsys, "list").splitlines()
+    assert short == "  " + "日本語の長い質問" * 6
+    assert long == "  " + ("日本語の長い質問" * 7)[:48] + "..."
+
+
+def test_of_a_large_team_as_many_are_named_as_fit_the_line(capsys: Output) -> None:
+    team = [Member(f"agent-{n}", "openai", "gpt-6-luna-2026-11-01") for n in range(40)]
+    kept(IDS[0], Run(facts=[Recorded(1, 1.0, Asked(QUESTION, (*team,)))]))
+    kept(IDS[1], Run(facts=[Recorded(1, 2.0, Asked(QUESTION, (Member("x" * 80, "openai", "y" * 80),)))]))
+    lines = told(capsys, "list").splitlines()
+    assert lines[2] == f"  {'x' * 80} ({'y' * 80})"
+    assert re.fullmatch(r"  agent-0 \(gpt-6-luna-2026-11-01\), agent-1 .*, agent-2 \(\S+\) and 37 more", lines[6])
+    assert len(json.loads(told(capsys, "list", "--json"))[1]["agents"]) == 40
+
+
+def test_a_cost_beyond_all_numbers_is_none_for_programs(capsys: Output) -> None:
+    run_ = whole(1)
+    for _ in range(2):
+        run_.add(Spent("alice", 2, "model-a", 1, 1, 1e308, 1.0))
+    kept(IDS[0], run_)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    assert json.loads(told(capsys, "list", "--json"), parse_constant=refuse)[0]["cost"] is None
+
+
 def test_a_session_without_an_answer_is_told_as_such(capsys: Output) -> None:
     failed_run = answering(1)
     failed_run.fail("alice", "HTTP 500").add(Stopped("all failed"))
@@ -149,6 +211,31 @@ def test_a_session_that_is_being_written_is_running(three: list[Path], capsys: O
 def test_how_many_more_there_are_is_said(three: list[Path], capsys: Output) -> None:
     run(["sessions", "list", "--limit", "2"])
     assert capsys.readouterr().err == "massgen: and 1 more; --limit shows them\n"
+
+
+def test_sessions_that_are_kept_elsewhere_are_managed_there(tmp_path: Path, capsys: Output) -> None:
+    kept(IDS[0], whole(1))
+    root = tmp_path / "elsewhere"
+    folder = written(root, IDS[1], troubled().facts).parent
+    there = ("--session-dir", os.path.relpath(root))
+    assert listed(capsys, *there) == [IDS[1]]
+    assert json.loads(told(capsys, "list", "--json", *there))[0]["folder"] == str(folder)
+    assert IDS[1] in told(capsys, "search", QUESTION.split()[-1], *there)
+    told(capsys, "name", "2026", "Capitals", *there)
+    assert told(capsys, "show", "Capitals", *there).startswith(f"session {IDS[1]}, Capitals\n")
+    assert told(capsys, "export", *there).startswith(f"# {QUESTION}")
+    for command in (["replay", "--speed", "0"], ["verify"]):
+        assert run([*command, "Capitals", *there]) in (Exit.ANSWER, Exit.NO_ANSWER)
+        assert str(folder) in "".join(capsys.readouterr())
+    assert told(capsys, "prune", "--older-than", "0h", *there) == ""
+    assert told(capsys, "delete", "Capitals", "--yes", *there) == ""
+    assert listed(capsys, *there) == []
+    assert listed(capsys) == [IDS[0]]
+
+
+@pytest.mark.parametrize("folder", ["nosuch", ""])
+def test_a_folder_for_sessions_that_there_is_not_is_told(folder: str, capsys: Output) -> None:
+    assert f"--session-dir {folder!r}: there is no such folder" in failed(capsys, "list", "--session-dir", folder)
 
 
 def test_where_there_is_nothing_that_is_said(capsys: Output) -> None:
@@ -251,6 +338,21 @@ def test_every_turn_of_a_session_is_shown(capsys: Output) -> None:
     assert "No answer was chosen: interrupted" in text
 
 
+def test_a_final_answer_that_was_sent_back_is_shown_with_its_reason_and_its_votes_counted(capsys: Output) -> None:
+    kept(IDS[0], restarted())
+    text = told(capsys, "show")
+    assert "## Final answer by alice, sent back: name the capital\n\nSydney.\n\n## Final answer by bob\n\n" in text
+    assert "(void)" not in text
+
+
+def test_what_was_interrupted_is_no_failure_and_the_time_between_does_not_count(capsys: Output) -> None:
+    run_ = Run(NAMES[:1]).ask().begin("answer").interrupt("alice").resume().begin("answer").answer("alice")
+    kept(IDS[0], run_)
+    text = told(capsys, "show")
+    assert "alice was interrupted: the run was stopped" in text
+    assert f"## Answer {run_.answers['alice']} by alice, after 1.5 s" in text
+
+
 def test_a_session_for_programs_is_its_facts(three: list[Path], capsys: Output) -> None:
     facts = read(three[0] / sessions.LOG_NAME)
     assert told(capsys, "show", IDS[0], "--json") == "".join(f"{line(each)}\n" for each in facts)
@@ -331,6 +433,11 @@ def test_what_could_not_be_found_again_is_no_name(name: str, three: list[Path], 
     assert sessions.name(three[0]) == ""
 
 
+def test_a_variable_that_was_not_set_names_no_session(three: list[Path], capsys: Output) -> None:
+    assert "it would mean the latest" in failed(capsys, "name", "", "Mine")
+    assert [sessions.name(each) for each in three] == ["", "Capitals", ""]
+
+
 def test_what_means_another_session_is_no_name(three: list[Path], capsys: Output) -> None:
     assert f"'Capitals' means session {IDS[1]} already" in failed(capsys, "name", IDS[0], "Capitals")
     assert "means session 2026" in failed(capsys, "name", IDS[0], "2026")
@@ -339,6 +446,8 @@ def test_what_means_another_session_is_no_name(three: list[Path], capsys: Output
 def test_a_name_that_cannot_be_written_is_told(three: list[Path], capsys: Output) -> None:
     (three[0] / sessions.NAME).mkdir()
     assert run(["sessions", "name", IDS[0], "x"]) == Exit.NO_ANSWER
+    assert f"{three[0]}: cannot be named: Is a directory" in capsys.readouterr().err
+    assert run(["sessions", "name", IDS[0], ""]) == Exit.NO_ANSWER
     assert f"{three[0]}: cannot be named: Is a directory" in capsys.readouterr().err
 
 
@@ -390,6 +499,9 @@ def test_nothing_but_a_session_is_ever_deleted(three: list[Path], tmp_path: Path
     (three[0] / "link").symlink_to(elsewhere)
     for reference in (IDS[3], str(elsewhere), f"{sessions.folder()}/../../../elsewhere/{IDS[3]}", str(link)):
         assert "this is no session's own folder, and is not deleted" in failed(capsys, "delete", "--yes", reference)
+    assert f"--session-dir {elsewhere.parent}" in failed(capsys, "delete", "--yes", IDS[0], str(elsewhere))
+    assert "--session-dir" not in failed(capsys, "delete", "--yes", IDS[3])
+    assert three[0].exists()
     assert "there is no session" in failed(capsys, "delete", "--yes", "../..")
     assert "a session's id is empty" in failed(capsys, "delete", "--yes", "")
     told(capsys, "delete", "--yes", f"{sessions.folder()}/{IDS[0]}")
@@ -496,6 +608,7 @@ def test_a_shell_is_told_the_sessions_of_the_folder_that_is_named(
 ) -> None:
     written(tmp_path, IDS[5], asked("Hm?"))
     assert shell("--session-dir", str(tmp_path), "--continue", "") == [IDS[5]]
+    assert shell("sessions", "show", "--session-dir", str(tmp_path), "") == [IDS[5]]
     assert shell("--session-dir", str(tmp_path / "nothing"), "--continue=2") == []
 
 

@@ -18,6 +18,7 @@ from massgen.log import read
 from massgen.messages import Chunk
 from massgen.plan_words import Standing
 from massgen.planning import Plan
+from massgen.planning import files as plan_files
 from massgen.replay.verifying import verify
 from massgen.state import fold
 from tests.command import ended, massgen, started, write_config
@@ -169,3 +170,25 @@ async def test_a_display_of_a_later_question_knows_the_whole_plan_and_no_other_s
     assert [each.view.plans[""] for each in seen] == [before, before, Standing(2, 3, (), 1, 0)]
     assert [each.facts[0].fact for each in heard] == [heard[0].facts[0].fact, *[heard[2].facts[0].fact] * 2]
     assert all(isinstance(each.facts[0].fact, Asked) for each in heard)
+
+
+async def test_a_plan_that_is_given_takes_the_place_of_the_teams_as_it_stands_in_its_file_however_long(
+    tmp_path: Path,
+) -> None:
+    files = {"first": "[{id: a, description: A}, {id: gone, description: G}, {id: b, description: B}]"}
+    files["second"] = "[{id: b, description: B}, {id: c, description: C}, {id: a, description: A}]"
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    async with Simulator(lambda asked: say("Done.")) as simulator:
+        how = {"enable_agent_task_planning": True, "plan_scope": "team", "max_tasks_per_plan": 2}
+        config = load(write_config(tmp_path / "team.yaml", simulator.base_url, 1, orchestrator={"coordination": how}))
+        async with Conversation(config, session_dir=tmp_path) as conversation:
+            for name in files:
+                await conversation.ask("Do it.", plan=plan_files.read(tmp_path / name, 1.0))
+            assert [*conversation.state.plans[""].tasks] == ["b", "c", "a"]
+            session = conversation.folder
+    assert session
+    facts = [*read(session / sessions.LOG_NAME)]
+    assert [*fold(facts).plans[""].tasks] == ["b", "c", "a"]
+    own = rules(config.config.orchestrator)
+    assert verify(facts, lambda asked: own).difference is None

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyte
 import pytest
@@ -77,7 +78,7 @@ async def seen(tmp_path: Path, team: Team, **env: str) -> tuple[Window, int]:
     """The window in which a team of three has answered, and the exit code."""
     async with Simulator(paced(team, latency=0.2, chunks=4)) as simulator, window() as (shown, theirs):
         config = write_config(tmp_path / "team.yaml", simulator.base_url)
-        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         async with started(
             "--config", str(config), "What is it?", env={"TERM": "xterm-256color", **env}, **ends
         ) as run:
@@ -103,7 +104,7 @@ async def test_ctrl_z_gives_the_cursor_back_until_the_run_goes_on(tmp_path: Path
         window() as (shown, theirs),
     ):
         config = write_config(tmp_path / "team.yaml", simulator.base_url)
-        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         async with (
             started("--config", str(config), "What?", env={"TERM": "xterm"}, **ends) as run,
             asyncio.timeout(SECONDS),
@@ -160,3 +161,38 @@ async def test_a_terminal_without_utf8_gets_ascii(tmp_path: Path) -> None:
     assert code == Exit.ANSWER
     assert shown.raw.isascii()
     assert shown.text.endswith("It is Paris.")
+
+
+STUCK = """
+import signal, sys, termios
+from massgen.interrupts import run
+
+async def stuck():
+    settings = termios.tcgetattr(sys.stdin)
+    settings[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, settings)
+    print("up", flush=True)
+    for _ in range(2):
+        signal.raise_signal(signal.SIGINT)
+    sys.stderr.write("x" * 1_000_000)
+
+run(stuck())
+"""
+
+
+async def test_a_terminal_that_takes_no_more_output_holds_up_no_end_and_is_left_as_it_was() -> None:
+    ours, theirs = os.openpty()
+    before = termios.tcgetattr(theirs)
+    try:
+        async with (
+            started("-c", STUCK, program=(), stdin=theirs, stderr=theirs) as run,
+            asyncio.timeout(SECONDS),
+        ):
+            assert run.stdout
+            assert await run.stdout.readline() == b"up\n"
+            assert termios.tcgetattr(theirs) != before
+            assert await run.wait() == Exit.INTERRUPTED
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        os.close(ours)
+        os.close(theirs)

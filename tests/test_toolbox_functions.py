@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from massgen.errors import ConfigError
+from massgen.toolbox import Returned
 from massgen.toolbox.agent import agent_toolbox
 from massgen.toolbox.functions import MAX_THREADS, described, load
 from massgen.toolbox.servers import Servers
@@ -108,6 +109,53 @@ async def test_async_functions_may_fail_and_exit_too() -> None:
         sys.exit("enough")
 
     assert (await described(leave).call({}, 5)).content == "SystemExit: enough"
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def exhausted() -> str:
+    return next(iter(()))
+
+
+def wordless() -> None:
+    raise Wordless
+
+
+async def gives_up() -> None:
+    waiting = asyncio.create_task(asyncio.sleep(60))
+    waiting.cancel()
+    await waiting
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (exhausted, "RuntimeError: StopIteration: "),
+        (wordless, "Wordless"),
+        (gives_up, "the function cancelled what it waited for"),
+    ],
+)
+async def test_no_exception_of_a_function_is_more_than_an_error_of_its_call(
+    function: Callable[..., Any], told: str
+) -> None:
+    assert await described(function).call({}, 5) == Returned(told.strip(), is_error=True)
+
+
+async def test_a_turn_that_ends_takes_its_function_along() -> None:
+    begun = asyncio.Event()
+
+    async def waits() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    call = asyncio.create_task(described(waits).call({}, 5))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
 
 
 async def test_a_function_that_takes_too_long_is_given_up_and_does_not_hold_the_loop() -> None:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from massgen.config.tools import McpServer
 from massgen.toolbox import Returned
 from massgen.toolbox.agent import agent_toolbox
+from massgen.toolbox.client import MAX_DEAF
 from massgen.toolbox.servers import Servers
 
 ANY: dict[str, Any] = {"type": "object", "properties": {}}
@@ -59,8 +60,14 @@ async def mcps_own(key: str, port: int = 0) -> AsyncGenerator[int]:
         server.add_tool(multiply)
         await ctx.notify_tools_changed()
 
+    async with listening(wants_key(server.streamable_http_app(), key), port) as served:
+        yield served
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, port: int = 0) -> AsyncGenerator[int]:
+    """The port on which `app` is served."""
     listener = socket.create_server(("127.0.0.1", port))
-    app = wants_key(server.streamable_http_app(), key)
     running = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     task = asyncio.create_task(running.serve([listener]))
     try:
@@ -251,6 +258,161 @@ async def test_events_and_other_kinds_of_replies_are_bounded_and_told() -> None:
     assert "SSE stream failed" in flood.content
     assert fine == Returned("x" * 10)
     assert "Unexpected content type: text/html" in page.content
+
+
+class Sessions:
+    """A server that forgets each session after one call; `how` it says so: the status, and the error's code and words."""
+
+    def __init__(self, how: tuple[int, int, str], *, serves: bool = True) -> None:
+        self.begun, self.known, self.done, self._how, self._serves = 0, "", list[str](), how, serves
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        message: dict[str, Any] = await request.json() if request.method == "POST" else {}
+        match str(message.get("method")):
+            case "initialize":
+                self.begun += 1
+                self.known = str(self.begun) if self._serves else ""
+                about: dict[str, Any] = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}  # fmt: skip
+                reply = {"jsonrpc": "2.0", "id": message["id"], "result": about}
+                return web.json_response(reply, headers={"mcp-session-id": str(self.begun)})
+            case "tools/list":
+                result: dict[str, Any] = {"tools": [{"name": "use", "inputSchema": ANY}]}
+            case "tools/call" if request.headers["mcp-session-id"] != self.known:
+                status, code, words = self._how
+                error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": words}}
+                return web.json_response(error, status=status) if words else web.Response(status=status)
+            case "tools/call":
+                self.done.append(self.known)
+                self.known = ""
+                result = {"content": [{"type": "text", "text": "done"}]}
+            case _:
+                return web.Response(status=202 if "id" not in message and message else 405)
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+
+@pytest.mark.parametrize("words", ["", "Session not found"])
+async def test_a_call_in_a_session_that_the_server_forgot_is_made_in_a_new_one_however_often(words: str) -> None:
+    sessions = Sessions((404, -32001, words))
+    async with serving(sessions.answer) as url:
+        assert await used(url, [], times=9) == [Returned("done")] * 9
+    assert sessions.done == [str(number) for number in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("words", "told_as"),
+    [("", "Server returned an error response"), ("No valid session ID provided", "No valid session ID provided")],
+)
+async def test_a_session_that_is_refused_in_other_words_is_begun_anew_by_the_next_call(
+    words: str, told_as: str
+) -> None:
+    sessions = Sessions((400, -32000, words))
+    async with serving(sessions.answer) as url:
+        told = await used(url, [], times=16)
+    assert [each.is_error for each in told] == [False, True] * 8
+    assert f"{told_as} (HTTP 400 Bad Request); it is started anew when it is next used" in told[1].content
+    assert len(sessions.done) == 8
+
+
+async def test_a_server_that_forgets_sessions_in_which_it_never_served_is_given_up() -> None:
+    sessions = Sessions((404, -32001, "Session not found"), serves=False)
+    async with serving(sessions.answer) as url:
+        told = [each.content for each in await used(url, [], times=5)]
+    assert sessions.begun == 6
+    assert "was lost during the call" in told[0]
+    assert "failed 6 times and is not started again" in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "it wants a key in `headers`, or another than it was given"),
+        (405, "is that its address of Streamable HTTP? massgen does not speak the older HTTP+SSE"),
+    ],
+)
+async def test_a_server_that_refuses_to_start_is_told_with_what_to_do(status: int, advice: str) -> None:
+    async def refusing(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    notes: list[str] = []
+    async with serving(refusing) as url, Servers(notes.append) as servers:
+        await agent_toolbox(servers, {"web": McpServer(url=url)}).offered()
+    assert advice in notes[0]
+
+
+@pytest.mark.parametrize("value", ["Bearer s3cret\n", "Bearer s3cr\u00e9t", " s3cret", "s3\0cret"])
+async def test_a_header_that_cannot_be_sent_is_named_without_its_value(value: str) -> None:
+    notes: list[str] = []
+    async with Servers(notes.append) as servers:
+        server = McpServer.model_validate({"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": value}})
+        await agent_toolbox(servers, {"web": server}).offered()
+    assert "its header 'Authorization' holds a line break, an outer space or another character" in notes[0]
+    assert "s3" not in notes[0]
+
+
+def cut_off(app: ASGIApp, gate: asyncio.Event) -> ASGIApp:
+    """`app`, whose stream of announcements breaks off when the gate opens: the first of them."""
+    listening: list[asyncio.Event] = []
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        method = dict(scope.get("headers", ())).get(b"mcp-method", b"")
+        if scope["type"] != "http" or method != b"subscriptions/listen" or listening:
+            await app(scope, receive, send)
+            return
+        listening.append(gate)
+        served = asyncio.ensure_future(app(scope, receive, send))
+        await gate.wait()
+        served.cancel()
+        await asyncio.wait([served])
+
+    return guarded
+
+
+async def test_announcements_that_break_off_are_asked_for_anew_and_so_are_the_tools() -> None:
+    gate = asyncio.Event()
+    server = MCPServer("adder")
+
+    @server.tool()
+    async def learn(ctx: Context) -> None:  # pyright: ignore[reportUnusedFunction]
+        server.add_tool(multiply)
+        if gate.is_set():
+            await ctx.notify_tools_changed()
+
+    async def until(names: set[str]) -> None:
+        while {each.tool.name.removeprefix("mcp__n__") for each in await tools.offered()} != names:
+            await asyncio.sleep(0.01)
+
+    async with listening(cut_off(server.streamable_http_app(), gate)) as port, Servers(pause=lambda restart: 0) as team:
+        tools = agent_toolbox(team, {"n": McpServer(url=f"http://127.0.0.1:{port}/mcp")})
+        async with asyncio.timeout(8):
+            await until({"learn"})
+            await tools.call("mcp__n__learn", {})
+            gate.set()
+            await until({"learn", "multiply"})  # which nobody had announced
+            server.remove_tool("multiply")
+            await tools.call("mcp__n__learn", {})
+            await until({"learn", "multiply"})
+
+
+async def test_a_server_that_announces_nothing_though_it_says_so_is_asked_some_times_and_used_all_the_same() -> None:
+    server, asked, enough = MCPServer("adder"), list[bytes](), asyncio.Event()
+    server.add_tool(multiply)
+    app = server.streamable_http_app()
+
+    async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+        if dict(scope.get("headers", ())).get(b"mcp-method") != b"subscriptions/listen":
+            await app(scope, receive, send)
+            return
+        asked.append(b"listen")
+        await PlainTextResponse("no", 500)(scope, receive, send)
+        if len(asked) > MAX_DEAF:
+            enough.set()
+
+    async with listening(deaf) as port, Servers(pause=lambda restart: 0) as team, asyncio.timeout(8):
+        tools = agent_toolbox(team, {"n": McpServer(url=f"http://127.0.0.1:{port}/mcp")})
+        assert [each.tool.name for each in await tools.offered()] == ["mcp__n__multiply"]
+        await enough.wait()
+        assert (await tools.call("mcp__n__multiply", {"a": 2, "b": 3})).content == "6"
+    assert len(asked) == MAX_DEAF + 1
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_the_server_stays() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -120,6 +121,41 @@ async def test_a_real_server_that_is_killed_is_back_with_what_it_had_kept(tmp_pa
             assert "it was ended by signal 9" in graph.content
             graph = await tools.call("mcp__memory__read_graph", {})
         assert json.loads(graph.content)["entities"] == [ENTITY]
+
+
+async def at_port(port: int) -> asyncio.subprocess.Process:
+    """The reference server over Streamable HTTP, once it listens."""
+    started = await asyncio.create_subprocess_exec(
+        *(MODULES / ".bin" / "mcp-server-everything", "streamableHttp"),
+        env={**os.environ, "PORT": str(port)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert started.stderr
+    while b"listening on port" not in (line := await started.stderr.readline()):
+        assert line
+    return started
+
+
+@pytest.mark.npm
+async def test_a_real_server_at_an_address_that_was_started_anew_is_used_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = await at_port(port)
+    try:
+        async with Servers(pause=lambda restart: 0) as servers:
+            tools = agent_toolbox(servers, {"all": McpServer(url=f"http://127.0.0.1:{port}/mcp")})
+            await tools.offered()
+            said = [await tools.call("mcp__all__echo", {"message": "a"})]
+            server.kill()
+            await server.wait()
+            server = await at_port(port)
+            said += [await tools.call("mcp__all__echo", {"message": each}) for each in "bc"]
+    finally:
+        server.kill()
+        await server.wait()
+    assert [each.content for each in said[::2]] == ["Echo: a", "Echo: c"]
+    assert "HTTP 400 Bad Request); it is started anew when it is next used" in said[1].content
 
 
 @pytest.mark.npm

@@ -224,6 +224,13 @@ def test_the_schema_for_editors_knows_both_notations() -> None:
             [(("a", "type"), "missing; with `command` and `url` it is either stdio or streamable-http")],
         ),
         (
+            {
+                "a": {"command": "x", "args": ["--root={workspace}"]},
+                "b": {"command": "x", "args": ["{workspace}"], "workspace": False},
+            },
+            [(("a", "workspace"), "missing; `{workspace}` in `args` stands for a folder where it is true")],
+        ),
+        (
             {"a": {"name": "b", "command": "x"}},
             [(("a", "name"), "'b' is called 'a' already, by its key; leave it out")],
         ),

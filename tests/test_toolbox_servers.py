@@ -137,6 +137,28 @@ async def test_the_last_words_are_waited_for_to_their_end_but_not_for_long(heir:
     assert notes == [f"{told}its tools are left out"]
 
 
+async def test_a_server_that_ends_at_a_word_of_the_newest_protocol_is_spoken_to_in_an_older_one() -> None:
+    notes: list[str] = []
+    async with box(raw("older"), notes) as tools:
+        assert "echo" in await names(tools)
+        first = (await tools.call("mcp__raw__pid", {})).content
+        assert (await tools.call("mcp__raw__dies", {})).is_error
+        assert (await tools.call("mcp__raw__pid", {})).content not in ("", first)
+    assert notes == []
+
+
+async def test_what_is_wrong_with_a_command_is_told() -> None:
+    notes: list[str] = []
+    odd = {"a": McpServer(command="npx -y some-server"), "b": McpServer(command=sys.executable, cwd="/no/such/folder")}
+    async with Servers(notes.append) as servers:
+        assert await agent_toolbox(servers, odd).offered() == []
+    told = [note.removesuffix("; its tools are left out").partition("started: ")[2] for note in notes]
+    assert told == [
+        "no program is called 'npx -y some-server'; arguments belong in `args`, one each",
+        "its `cwd`, '/no/such/folder', is no folder",
+    ]
+
+
 async def test_a_program_that_is_not_there_is_named() -> None:
     notes: list[str] = []
     async with box(McpServer(command="npx -y some-server"), notes) as tools:
@@ -225,6 +247,15 @@ async def test_a_server_that_closes_its_output_is_lost_though_it_runs() -> None:
         await tools.offered()
         assert "it closed its output" in (await tools.call("mcp__raw__closes", {})).content
         assert (await tools.call("mcp__raw__count", {})).content == "1"
+
+
+async def test_half_a_character_in_an_argument_costs_no_server() -> None:
+    async with box(raw()) as tools:
+        await tools.offered()
+        before = (await tools.call("mcp__raw__pid", {})).content
+        given = {"text": "a\ud83d", "more": [{"\udc00": float("inf")}]}
+        assert (await tools.call("mcp__raw__echo", given)).content == "a?"
+        assert (await tools.call("mcp__raw__pid", {})).content == before
 
 
 async def test_cancelling_a_call_leaves_the_server_to_the_others() -> None:

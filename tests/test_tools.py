@@ -1,6 +1,7 @@
 """Tools, end to end: the command, a provider and a server of tools, each a process of its own."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -362,8 +363,22 @@ def test_no_call_can_steer_the_terminal_or_hide_its_end_in_the_question() -> Non
     assert "\x1b" not in told
     assert "\u202e" not in told
     assert "massgen: m1 wants to use send Allow, which" in told
-    assert "(and 3,0" in told
+    assert "[... 3,0" in told
+    assert 'END"' in told
     assert len(told) < 2_500
+
+
+def test_no_argument_hides_another_in_the_question() -> None:
+    given = {"memo": "x" * 5_000, "amount": 1_000_000, "more": {"a": ["y" * 5_000]}, "to": "eve"}
+    told = question("m1", ToolCall("1", "pay", json.dumps(given)))
+    assert "\n  amount: 1000000\n" in told
+    assert '\n  to: "eve"\n' in told
+    assert len(told) < 2_700
+    padded = question("m1", ToolCall("1", "pay", '{"memo": "",' + "\n" * 1_900 + '"to": "eve"}'))
+    assert '  {"memo": "", "to": "eve"}\n' in padded
+    many = question("m1", ToolCall("1", "pay", json.dumps({f"a{n}": "z" * 90 for n in range(900)})))
+    assert "\n  (and 860 more arguments)\n" in many
+    assert len(many) < 6_000
 
 
 # Nothing is left, nothing is told

@@ -274,6 +274,21 @@ async def test_what_is_wrong_with_a_function_is_told_with_its_place_whichever_fi
             pass
 
 
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("sse", "'sse': massgen does not speak the older HTTP+SSE; most of its servers have an address of streamable-http, "
+                "too, which often ends in /mcp"),
+        ("http", "'http': did you mean 'streamable-http'?"),
+        ("streamable_http", "'streamable_http' is not allowed; did you mean 'streamable-http'?"),
+        ("pipe", "'pipe' is not allowed; allowed: stdio, streamable-http"),
+    ],
+)  # fmt: skip
+def test_another_transport_is_told_with_what_to_use(kind: str, why: str) -> None:
+    servers = {"wiki": {"type": kind, "url": "http://localhost:8000/sse"}}
+    assert told(mcp_servers=servers) == [f"config: mcp_servers.wiki.type: {why}"]
+
+
 def test_what_is_no_function_at_all_is_told_with_an_example() -> None:
     assert told(tools=["count", 3]) == [
         "config: tools[0]: 'count': no function of a module; one looks like words:count, the module first",

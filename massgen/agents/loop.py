@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ class LoopAgent:
                 rounds += 1
                 continue
             try:
-                return _act(turn, message, acts, first=not whys)
+                return _act(turn, message, acts, whys)
             except _Refused as refused:
                 whys.append(str(refused))
             turn.record(Reprompted(self.id, turn.seq, whys[-1]))
@@ -78,16 +78,24 @@ def _correction(message: Message, why: str) -> list[Message]:
     return [*([message] if message.parts else []), user(why)]
 
 
-def _act(turn: Turn, message: Message, tools: Sequence[Tool], *, first: bool) -> Act:
+def _act(turn: Turn, message: Message, tools: Sequence[Tool], whys: Sequence[str]) -> Act:
+    """The act in `message`; `whys` are the refusals of this turn so far."""
     act = _read(turn, message, tools)
-    may_ask = not first or turn.purpose == "summarise"
-    if not may_ask and isinstance(act, Final | NewAnswer) and asks_the_user(act.content):
-        raise _Refused(prompts.TURNS_TO_THE_USER)
+    may_remark = len(whys) < PROMPTS_A_TURN - 1  # else it would leave the team for that
+    for remark in _remarks(turn, act):
+        if may_remark and remark not in whys:
+            raise _Refused(remark)
     if why := turn.refusal(act):
         raise _Refused(why)
-    if first and turn.plan and (mine := turn.tasks().mine):
-        raise _Refused(prompts.OPEN_TASK.format(tasks=", ".join(task.id for task in mine)))
     return act
+
+
+def _remarks(turn: Turn, act: Act) -> Iterator[str]:
+    """What is better done otherwise, and is said once."""
+    if turn.purpose != "summarise" and isinstance(act, Final | NewAnswer) and asks_the_user(act.content):
+        yield prompts.TURNS_TO_THE_USER
+    if turn.plan and (mine := turn.tasks().mine):
+        yield prompts.OPEN_TASK.format(tasks=", ".join(task.id for task in mine))
 
 
 def _read(turn: Turn, message: Message, tools: Sequence[Tool]) -> Act:

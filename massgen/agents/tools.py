@@ -78,33 +78,40 @@ class Tools:
                 results += [_recorded(turn, *await task) for task in [group.create_task(each) for each in work]]
         else:
             results += [_recorded(turn, *await each) for each in work]
-        told = dict(zip(made, results, strict=True))
-        return [_message(call, told.get(call)) for call in calls]
+        told = iter(results)  # one for each that was made, in their order
+        return [_message(call, next(told) if call.name in offered else None) for call in calls]
 
     async def _outcome(
         self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool
     ) -> tuple[ToolReturned, PlanChanged | None]:
-        began, change = monotonic(), None
-        if turn.plan and call.name in _PLANNING:  # it is recorded with what it changed: there is nothing to cut off
-            change, returned = turn.plan(call)
+        planning, change = turn.plan if call.name in _PLANNING else None, None
+        refused = None if planning else await self._refused(turn, call, offered, cut_off)
+        began = monotonic()  # from here on: a person may have read for long what they were asked
+        if planning:  # it is recorded with what it changed: there is nothing to cut off
+            change, returned = planning(call)
         else:
-            returned = await self._returned(turn, call, offered, cut_off)
+            returned = refused or await self._used(call)
         seconds = round(monotonic() - began, 3)
         return ToolReturned(turn.agent, turn.seq, call.id, returned.content, returned.is_error, seconds), change
 
-    async def _returned(self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool) -> Returned:
+    async def _refused(self, turn: Turn, call: ToolCall, offered: Offered, cut_off: bool) -> Returned | None:
+        """Why the tool is not used, if so."""
         if cut_off and offered.access != "read":
             return Returned(prompts.CUT_OFF, is_error=True)
         try:
-            arguments = parse_arguments(call)
+            parse_arguments(call)
         except ValueError as error:
             return Returned(str(error), is_error=True)
-        if offered.access == "irreversible":
-            with _standing_still(turn.limit):
-                why = await self.approve(turn.agent, call)
-            if why:
-                return Returned(why, is_error=True)
-        return await self.box.call(call.name, arguments) if self.box else Returned(prompts.CUT_OFF, is_error=True)
+        if offered.access != "irreversible":
+            return None
+        with _standing_still(turn.limit):
+            why = await self.approve(turn.agent, call)
+        return Returned(why, is_error=True) if why else None
+
+    async def _used(self, call: ToolCall) -> Returned:
+        if self.box is None:
+            return Returned(prompts.CUT_OFF, is_error=True)
+        return await self.box.call(call.name, parse_arguments(call))
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from massgen import __version__, sessions
-from massgen.commands.ask_continue import agree, introduce, meant, terminal, unusable
+from massgen.commands import ask_question
+from massgen.commands.ask_continue import agree, introduce, meant, root_of, terminal, unusable
 from massgen.commands.ask_output import Lines, deliver, is_file, log_to_stderr, why
 from massgen.commands.options import Options, options
 from massgen.console import check_writable, defect, fetching, tell
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from massgen.messages import ToolCall
     from massgen.planning import Change
     from massgen.state import State
-
-MAX_STDIN = 4_000_000
-"""Bytes of a question read from stdin: the longest accepted one, in UTF-8."""
 
 _EPILOG = """
 Exit codes: 0 answer; 1 no answer; 2 usage, configuration, session or model file; 3 cut short, the best answer so far;
@@ -93,12 +91,11 @@ class _Asking:
         if options.resume is not None:
             found = meant(options)
             self.session, self.chosen, words = found.session, found.why, found.words
-        question, talking = "", _talks(words)
+        question, talking = "", ask_question.talks(words)
         if talking:
             options.check_talk()
         else:
-            question = _question(words, needed=self.session is None)
-            _check(question, self.session)
+            question = ask_question.read(words, self.session)
         loaded = self._loaded() if self.session is None else self._chosen
         gc.enable()
         signal.signal(signal.SIGTERM, _interrupt)
@@ -122,10 +119,9 @@ class _Asking:
 
         options = self.options
         progress = quiet if options.quiet else fetching(sys.stderr)
-        root = Path(options.session_dir) if options.session_dir else None
         approve = self._approve if terminal() else None
         async with Conversation(
-            loaded, session=self.session, session_dir=root, progress=progress, approve=approve
+            loaded, session=self.session, session_dir=root_of(options), progress=progress, approve=approve
         ) as conversation:
             if talking:
                 return await self._talk(conversation)
@@ -136,6 +132,7 @@ class _Asking:
                 result = await self._followed(conversation.finish)
                 if not question or not result.answer:
                     return self._report(result, conversation.state.asked.question if conversation.state.asked else "")
+                self._remark(result)
                 tell(f"massgen: the question before is answered now:\n{safe(result.answer)}\n")
             elif not question:
                 was = (
@@ -168,12 +165,15 @@ class _Asking:
         return await Terminal(self.view.paused if self.view else nullcontext)(agent, call)
 
     def _chosen(self, state: "State") -> "Loaded":
-        """The configuration to go on with: the session's own unless the command line names one."""
+        """The configuration to go on with: the session's own unless the command line names one, or a profile of its file."""
+        from massgen.app import resolve
         from massgen.continuing import recorded
 
-        options = self.options
-        if options.config or options.profile_name or options.quick or not (state.asked and state.asked.config):
+        options, asked = self.options, state.asked
+        if options.config or options.quick or not (asked and asked.config):
             return self._loaded()
+        if options.profile_name:
+            return self._changed(resolve(asked.template or None, options.profile_name))
         return self._changed(recorded(state, str(self.session)))
 
     def _loaded(self) -> "Loaded":
@@ -225,12 +225,15 @@ class _Asking:
         self.view = open_display(mode, sys.stderr, session=str(session))
         return self.view
 
-    def _report(self, result: "Result", question: str) -> int:
+    def _remark(self, result: "Result") -> None:
         if not self.options.quiet:
             for note in result.notes:
                 tell(f"massgen: {note}")
         if result.exit_code is not Exit.ANSWER:
             tell(f"massgen: {why(result)}")
+
+    def _report(self, result: "Result", question: str) -> int:
+        self._remark(result)
         if self.lines and self.lines.error:
             raise self.lines.error
         if text := self._text(result, question):
@@ -266,41 +269,3 @@ def _plan(file: str) -> "Change | None":
     from massgen.planning.files import read
 
     return read(Path(file), round(time.time(), 3))
-
-
-def _talks(words: tuple[str, ...]) -> bool:
-    """Whether a person at a terminal is to ask."""
-    return not words and sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
-
-
-def _check(question: str, session: Path | None) -> None:
-    from massgen.conversation import check_question
-
-    if question or session is None:
-        check_question(question)
-
-
-def _question(words: tuple[str, ...], *, needed: bool) -> str:
-    if len(words) > 1:
-        raise UsageError(
-            f"{len(words)} arguments where one question is expected", fix=f'Quote it: massgen "{" ".join(words)[:60]}"'
-        )
-    if words and words != ("-",):
-        return words[0]
-    if sys.stdin is None or (sys.stdin.isatty() and not words):
-        if not needed:
-            return ""
-        raise UsageError(
-            "no question", fix='Ask one: massgen "What is the capital of France?" (massgen --help tells more)'
-        )
-    return _stdin()
-
-
-def _stdin() -> str:
-    data = sys.stdin.buffer.read(MAX_STDIN + 1)
-    if len(data) > MAX_STDIN:
-        raise UsageError(f"the question on stdin is longer than {MAX_STDIN:,} bytes", fix="Shorten it.")
-    try:
-        return data.decode().strip()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"stdin is not UTF-8 text (byte {data[error.start]:#04x} at {error.start})") from None

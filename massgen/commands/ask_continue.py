@@ -32,11 +32,18 @@ class Meant:
     words: tuple[str, ...]
 
 
+def root_of(options: Options) -> Path | None:
+    """The folder that sessions are to be kept in, if one is named."""
+    return Path(os.path.expanduser(options.session_dir)) if options.session_dir else None
+
+
 def meant(options: Options) -> Meant:
     """What `--continue` and the words after it mean. Of a single text, what names a session is one, and what has several
     words is the next question."""
     given, words = options.resume or "", options.question
-    root = Path(options.session_dir) if options.session_dir else sessions.folder()
+    root = root_of(options) or sessions.folder()
+    if given == "-" and not words:  # what is read from stdin
+        given, words = "", ("-",)
     if given and not words and not _names(given, root):
         if _REFERENCE.fullmatch(given) or not re.search(r"\s", given):
             words = ()
@@ -59,7 +66,7 @@ def _found(given: str, root: Path) -> Path:
     """The session `given`; one of the public MassGen is imported first."""
     from massgen.importing import foreign, imported
 
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if (given.startswith((".", "~")) or "/" in given or os.sep in given) and foreign(path):
         made = imported(path, root)
         for note in made.notes:
@@ -81,9 +88,9 @@ def _latest(root: Path) -> tuple[Path, str]:
     """The session that was last active of this folder, else of all, and why that one. What cannot be read, and may be later, is told."""
     from massgen.sessions.index import consult
 
-    problems: list[str] = []
+    problems, folder = list[str](), paths.working_directory()
     here, of_all = consult(
-        root, lambda index: (index.latest(paths.working_directory()), index.latest("")), problems.append
+        root, lambda index: (index.latest(folder) if folder else None, index.latest("")), problems.append
     )
     for problem in problems if of_all else ():
         tell(f"massgen: {problem}")
@@ -95,11 +102,13 @@ def _latest(root: Path) -> tuple[Path, str]:
 
 def introduce(conversation: "Conversation", why: str) -> None:
     """Tell which session goes on and `why`, how far it has come, and what will be different."""
-    from massgen.continuing import changes, last, recovered
+    from massgen.continuing import changes, last, recovered, set_aside
     from massgen.display.view import duration
     from massgen.sessions.digest import digest
 
     folder, state, facts = conversation.folder, conversation.state, conversation.facts
+    if torn := set_aside(facts):
+        tell(f"massgen: {torn}")
     if folder is None or state.asked is None:
         return
     short, name = digest(folder.name, facts), sessions.name(folder)
@@ -134,7 +143,7 @@ def terminal() -> bool:
 
 def unusable(error: ConfigError, options: Options) -> ConfigError:
     """`error`, with what it means for a session that was to go on with its own configuration."""
-    if options.config or options.quick:
+    if options.config or options.quick or options.profile_name:
         return error
     told = "the session cannot go on with its own configuration; it is as it was"
     return ConfigError([*error.details, Problem(f"{told}. Mend that, or name another team: --config FILE")])

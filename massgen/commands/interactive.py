@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ from massgen.commands.interactive_input import Interrupted, Lines, Reader, unhea
 from massgen.commands.interactive_words import Command, parse, usage
 from massgen.console import put, tell
 from massgen.errors import Exit, MassgenError, UsageError
+from massgen.interrupts import Presses
 from massgen.log import Sink, redactor
 from massgen.streams import safe
 
@@ -32,7 +33,7 @@ T = TypeVar("T")
 HISTORY = "typed.jsonl"
 """In the data folder: what was typed before."""
 PATIENCE = 3
-"""Signals that an activity may take to end; the next one ends the program."""
+"""Signals that an activity may take to end; with the next one the program ends, whatever hangs."""
 
 
 async def interact(
@@ -79,8 +80,8 @@ class _Mode:
     agreed: bool = False
     """To what the team would lose of an unfinished run."""
     activity: "asyncio.Task[Any] | None" = None
-    pressed: int = 0
-    """Signals since it began."""
+    presses: Presses = field(default_factory=lambda: Presses(PATIENCE))
+    """The signals since it began."""
 
     async def run(self) -> None:
         interrupted = False
@@ -126,7 +127,7 @@ class _Mode:
             case "status":
                 tell(told.status(self.conversation))
             case "sessions":
-                tell(safe(told.latest(self._root, _warn)))
+                tell(safe(told.latest(self.conversation.root, _warn)))
             case "export":
                 self._export(argument)
             case "config":
@@ -222,12 +223,11 @@ class _Mode:
         loop = asyncio.get_running_loop()
 
         def receive(number: int, frame: object) -> None:
-            self.pressed += 1
-            if self.pressed > PATIENCE:  # what was to end does not
-                raise KeyboardInterrupt
+            self.presses.another()
             loop.call_soon_threadsafe(self._signalled, number)
 
         with ExitStack() as stack:
+            stack.callback(self.presses.heeded)
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
                 number = getattr(signal, name, None)
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -241,7 +241,7 @@ class _Mode:
 
     async def _alone(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` as what a signal ends: it then raises `Interrupted`."""
-        self.activity, self.pressed = asyncio.create_task(work), 0
+        self.activity = asyncio.create_task(work)
         try:
             return await self.activity
         except asyncio.CancelledError:
@@ -251,11 +251,7 @@ class _Mode:
             raise Interrupted from None
         finally:
             self.activity = None
-
-    @property
-    def _root(self) -> Path:
-        """Where the sessions are."""
-        return self.conversation.folder.parent if self.conversation.folder else sessions.folder()
+            self.presses.heeded()
 
     def _say(self, text: str, *, dim: bool = False) -> None:
         if not self.quiet:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
 MAX_BYTES = 4_000_000
-"""Of one text that is typed or pasted: the longest accepted question, in UTF-8."""
+"""Of one text that is typed or pasted: the longest accepted question, in UTF-8. What is longer is refused as one."""
 PASTE_SECONDS = 0.05
 """Lines that follow each other within this time were pasted."""
 PROMPT, MORE = "> ", "  "
@@ -50,12 +50,13 @@ class Lines:
         return text
 
     async def _pasted(self) -> str:
-        """A line, and those that are there already."""
-        data = b""
-        while len(data) <= MAX_BYTES and not self._ended:
+        """A line, and those that are there already. What is longer than a question may be is read to its end nevertheless: the
+        rest would be the next question."""
+        data = piece = b""
+        while not self._ended:
             try:
-                async with asyncio.timeout(PASTE_SECONDS if data.endswith(b"\n") else None):
-                    data += await self._piece()
+                async with asyncio.timeout(PASTE_SECONDS if piece.endswith(b"\n") else None):
+                    piece = await self._piece()
             except TimeoutError:
                 break
             except EOFError:
@@ -63,6 +64,7 @@ class Lines:
                     raise
                 self._ended = True
                 break
+            data += piece[: MAX_BYTES + 1 - len(data)]
         return data.decode(errors="surrogateescape")
 
     async def _piece(self) -> bytes:

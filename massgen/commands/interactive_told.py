@@ -82,11 +82,11 @@ def status(conversation: "Conversation") -> str:
 
 def latest(root: Path, warn: Callable[[str], None]) -> str:
     """The latest sessions, each with its question and its team."""
-    from massgen.commands.sessions_row import Row
+    from massgen.commands import sessions_row
     from massgen.sessions.index import Index, consult
 
-    found = consult(root, Index.sessions, warn)[:MAX_SESSIONS]
-    return "\n\n".join(Row.of(root, each).entry for each in found) or "there is no session yet"
+    found = sessions_row.latest(consult(root, Index.sessions, warn))[:MAX_SESSIONS]
+    return "\n\n".join(sessions_row.Row.of(root, each).entry for each in found) or "there is no session yet"
 
 
 def settings(loaded: "Loaded") -> str:

@@ -1,18 +1,25 @@
 """`massgen plan`: a team writes a plan and agrees on it, without doing any of it; `massgen plan show` tells how far plans are."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from massgen.commands.ask_output import deliver, is_file, why
 from massgen.commands.plan_show import show
-from massgen.console import check_writable, fetching, put, save, tell
+from massgen.console import check_writable, fetching, tell
 from massgen.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from massgen.config.loading import Loaded
+    from massgen.conversation import Result
+    from massgen.planning import Plan
+
+_OF_TOOLS = ("mcp_servers", "tools", "tool_access", "allowed_tools", "exclude_tools")
+"""Keys, of a team, an agent or its backend, that say what it may do beside answering."""
 
 
 class _Plan(click.Group):
@@ -48,20 +55,21 @@ def make(config: str, profile_name: str, output: str, quiet: bool, goal: str) ->
     from massgen.interrupts import run
     from massgen.planning.files import written
 
-    if output:
+    if is_file(output):
         check_writable(output)
     check_question(goal)
-    plan, session, why = run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
+    plan, result = run(_planned(_thinking(config, profile_name), goal, quiet=quiet))
+    for note in () if quiet else result.notes:
+        tell(f"massgen: {note}")
+    if result.exit_code is not Exit.ANSWER:
+        tell(f"massgen: {why(result)}")
     if plan is None or not plan.tasks:
-        tell(f"massgen: no plan was made ({why}); session {session}")
+        tell(f"massgen: no plan was made ({result.why}); session {result.session}")
         return Exit.NO_ANSWER
-    text = written(plan).rstrip("\n")
-    if output:
-        save(output, text)
+    deliver(written(plan).rstrip("\n"), output, result.session)
+    if is_file(output):
         tell(f'massgen: a plan of {len(plan.tasks)} tasks; to carry it out: massgen --plan {output} "go"')
-    else:
-        put(text, f"the plan is kept in {session}")
-    return Exit.ANSWER
+    return result.exit_code
 
 
 def _thinking(config: str, profile: str) -> "Loaded":
@@ -79,11 +87,19 @@ def _thinking(config: str, profile: str) -> "Loaded":
         agent.model_copy(update={**bare, "backend": agent.backend.model_copy(update={"mcp_servers": {}})})
         for agent in loaded.config.agents
     ]
-    return planned(replace(loaded, config=loaded.config.model_copy(update={**bare, "agents": agents})), "agent")
+    team = loaded.config.model_copy(update={**bare, "agents": agents})
+    source = _bare(loaded.source)
+    source["agents"] = [{**_bare(agent), "backend": _bare(agent["backend"])} for agent in source["agents"]]
+    return planned(replace(loaded, config=team, source=source), "agent")
 
 
-async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, Path | None, str]":
-    """The plan that won, the session, and why it ended."""
+def _bare(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of a section: whoever goes on with the session has no tools either."""
+    return {key: value for key, value in section.items() if key not in _OF_TOOLS}
+
+
+async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Plan | None, Result]":
+    """The plan that won, if it has one, and what came of the question."""
     from contextlib import ExitStack
 
     from massgen import prompts
@@ -98,4 +114,4 @@ async def _planned(loaded: "Loaded", goal: str, *, quiet: bool) -> "tuple[Any, P
                 return [stack.enter_context(open_display(mode, sys.stderr, session=str(folder)))]
 
             result = await conversation.ask(prompts.PLAN_ONLY.format(goal=goal), sinks=followers)
-            return conversation.state.plans.get(result.winner), result.session, result.why
+            return conversation.state.plans.get(result.winner), result

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from massgen import sessions
+from massgen.commands.session_dir import SESSION_DIR
 from massgen.console import put
 from massgen.display import open_display
 from massgen.display.view import View
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
     from massgen.state import State
 
 
+SLOWEST = 0.001
+"""Of what it was; slower, nobody would see a second fact."""
+
+
 def _speed(context: click.Context, option: click.Parameter, value: str) -> float:
     try:
         speed = math.inf if value == "instant" else float(value)
     except ValueError:
         speed = -1.0
-    if not speed >= 0:
-        raise click.BadParameter(f"{value!r} is neither a number from 0 on nor `instant`")
+    if not (speed == 0 or speed >= SLOWEST):
+        raise click.BadParameter(f"{value!r} is neither a number from {SLOWEST} on, nor 0 or `instant`")
     return speed or math.inf
 
 
@@ -46,7 +51,8 @@ def _speed(context: click.Context, option: click.Parameter, value: str) -> float
     metavar="N",
     help="N times as fast as it was; 0 or `instant`: at once. Default: 1.",
 )
-def command(session: str, speed: float) -> int:
+@SESSION_DIR
+def command(session: str, speed: float, session_dir: Path) -> int:
     """Show SESSION again as it happened: the team at work, then the final answer on stdout.
 
     SESSION is an id, the beginning of one, a name or a path; without it, the latest. Pauses longer than 2 s are shortened to
@@ -54,7 +60,7 @@ def command(session: str, speed: float) -> int:
     end.
     """
     gc.enable()
-    folder = sessions.find(session)
+    folder = sessions.find(session, session_dir)
     facts = [*read(folder / sessions.LOG_NAME)]
     state = _end(facts, folder / sessions.LOG_NAME)
     clock = _Clock((facts[0].at, facts[0].at, 0.0, 0.0))

@@ -1,8 +1,10 @@
 """`massgen sessions`: find, show, name and delete what was asked before."""
 
 import json
+import math
 import os
 import re
+import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -12,9 +14,10 @@ from typing import Any
 import click
 
 from massgen import sessions
+from massgen.commands.session_dir import SESSION_DIR
 from massgen.commands.sessions_export import export
 from massgen.commands.sessions_import import import_sessions
-from massgen.commands.sessions_row import WIDTH, Filter, Row
+from massgen.commands.sessions_row import Filter, Row, Until, cut, latest
 from massgen.console import put, save, tell
 from massgen.errors import MassgenError, UsageError
 from massgen.sessions.index import Found, Index, consult, scan
@@ -28,11 +31,17 @@ def _absolute(context: click.Context, option: click.Parameter, value: str) -> st
     return os.path.realpath(value) if value else ""  # as the system tells a process where it works
 
 
+def _dollars(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("'nan' is no number")
+    return value
+
+
 _SESSION = click.argument("session")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print them as a JSON list.")
 _JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print its facts as JSON lines.")
 _YES = click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
-_DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+_DATES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 _LIMIT = click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
 
 
@@ -59,10 +68,19 @@ command.add_command(import_sessions)
     help="Only of this.",
 )
 @click.option(
-    "--since", type=_DATE, metavar="DATE", help="Only from this day or time on, as 2026-11-21 or 2026-11-21T09:30."
+    "--since",
+    type=click.DateTime(_DATES),
+    metavar="DATE",
+    help="Only from this day or time on, as 2026-11-21 or 2026-11-21T09:30.",
 )
-@click.option("--until", type=_DATE, metavar="DATE", help="Only until the end of this day, or this time.")
-@click.option("--min-cost", type=click.FloatRange(0), metavar="DOLLARS", help="Only that cost so much or more.")
+@click.option("--until", type=Until(_DATES), metavar="DATE", help="Only until the end of this day, or this time.")
+@click.option(
+    "--min-cost",
+    type=click.FloatRange(0),
+    callback=_dollars,
+    metavar="DOLLARS",
+    help="Only that cost so much or more.",
+)
 @click.option("--template", default="", metavar="NAME", help="Only by this configuration: a template or a file.")
 @click.option(
     "--folder",
@@ -73,11 +91,12 @@ command.add_command(import_sessions)
 )
 @_LIMIT
 @_JSON
-def list_sessions(limit: int, as_json: bool, **given: Any) -> None:
+@SESSION_DIR
+def list_sessions(limit: int, as_json: bool, session_dir: Path, **given: Any) -> None:
     """List sessions, the latest first."""
-    root, wanted = sessions.folder(), Filter(**given)
+    root, wanted = session_dir, Filter(**given)
     known = consult(root, Index.sessions, _warn)
-    found = [each for each in known if wanted.fits(each, root / each.id)]
+    found = latest(each for each in known if wanted.fits(each, root / each.id))
     shown = [Row.of(root, each) for each in found[:limit]]
     if as_json:
         put(json.dumps([each.row for each in shown], ensure_ascii=False, indent=2), "ask again")
@@ -92,13 +111,14 @@ def list_sessions(limit: int, as_json: bool, **given: Any) -> None:
 @click.argument("words", nargs=-1, required=True)
 @_LIMIT
 @_JSON
-def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
+@SESSION_DIR
+def search(words: tuple[str, ...], limit: int, as_json: bool, session_dir: Path) -> None:
     """Search questions, answers and the reasons of votes for WORDS.
 
     A text is found that holds all of them, whatever their case and accents. "words in quotes" must follow each other, and
     a beginning* stands for all words that begin so.
     """
-    root = sessions.folder()
+    root = session_dir
     found, count = consult(root, lambda index: index.search(" ".join(words), limit), _warn)
     if as_json:
         rows = [
@@ -116,7 +136,8 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
 @command.command()
 @click.argument("session", default="")
 @_JSON_LINES
-def show(session: str, as_json: bool) -> None:
+@SESSION_DIR
+def show(session: str, as_json: bool, session_dir: Path) -> None:
     """Print all of SESSION: question, team, uses of tools, answers, votes with their reasons, final answer, cost.
 
     Without SESSION, the latest.
@@ -124,7 +145,7 @@ def show(session: str, as_json: bool) -> None:
     from massgen.commands.sessions_show import shown
     from massgen.log import line, read
 
-    folder = sessions.find(session)
+    folder = sessions.find(session, session_dir)
     if as_json and not session:
         tell(f"massgen: session {folder.name}")
     facts = read(folder / sessions.LOG_NAME)
@@ -134,17 +155,23 @@ def show(session: str, as_json: bool) -> None:
 @command.command()
 @_SESSION
 @click.argument("name")
-def name(session: str, name: str) -> None:
+@SESSION_DIR
+def name(session: str, name: str, session_dir: Path) -> None:
     """Call SESSION by a NAME, which then can stand for its id. An empty one takes the name away."""
-    folder = sessions.find(session)
-    if not name:
-        return (folder / sessions.NAME).unlink(missing_ok=True)
-    _check_name(name, folder)
+    _check_meant(session)
+    folder = sessions.find(session, session_dir)
+    if name:
+        _check_name(name, folder)
     try:
-        save(str(folder / sessions.NAME), name)
+        save(str(folder / sessions.NAME), name) if name else (folder / sessions.NAME).unlink(missing_ok=True)
     except OSError as error:
         raise MassgenError(f"cannot be named: {error.strerror or error}", where=str(folder)) from None
-    return None
+
+
+def _check_meant(*references: str) -> None:
+    """Raises `UsageError` for the value of a variable that was not set, where something is changed."""
+    if "" in references:
+        raise UsageError("a session's id is empty: it would mean the latest", fix="Name the session.")
 
 
 def _check_name(name: str, folder: Path) -> None:
@@ -164,12 +191,15 @@ def _check_name(name: str, folder: Path) -> None:
 @command.command()
 @click.argument("session", nargs=-1, required=True)
 @_YES
-def delete(session: tuple[str, ...], yes: bool) -> None:
+@SESSION_DIR
+def delete(session: tuple[str, ...], yes: bool, session_dir: Path) -> None:
     """Delete each SESSION, for good. Asks on a terminal; elsewhere --yes must say so."""
-    if "" in session:
-        raise UsageError("a session's id is empty: it would mean the latest", fix="Name the session.")
-    root = sessions.folder()
+    _check_meant(*session)
+    root = session_dir
     folders = [*dict.fromkeys(sessions.find(each, root) for each in session)]
+    for stray in (each for each in folders if each.parent.resolve() != root.resolve()):
+        fix = f"Of a session that is kept elsewhere, say so: --session-dir {shlex.quote(str(stray.parent))}"
+        raise UsageError("this is no session's own folder, and is not deleted", where=str(stray), fix=fix)
     if not yes and not (sys.stdin and sys.stdin.isatty()):
         raise UsageError("nobody can be asked whether to delete", fix="Say so: --yes")
     known = {} if yes else _questions(root)
@@ -179,7 +209,8 @@ def delete(session: tuple[str, ...], yes: bool) -> None:
 @command.command()
 @click.option("--older-than", required=True, metavar="AGE", help="As 12h, 30d or 8w: since the last fact was recorded.")
 @_YES
-def prune(older_than: str, yes: bool) -> None:
+@SESSION_DIR
+def prune(older_than: str, yes: bool, session_dir: Path) -> None:
     """Delete the sessions in which nothing happened for a time. Without --yes it only says which.
 
     A session that is running, or that has a name, stays.
@@ -187,7 +218,7 @@ def prune(older_than: str, yes: bool) -> None:
     age = re.fullmatch(r"(\d{1,6})([hdw])", older_than)
     if not age:
         raise UsageError(f"--older-than {older_than!r} is no age", fix="A number and h, d or w, as 30d.")
-    root, before = sessions.folder(), time.time() - int(age[1]) * _SECONDS[age[2]]
+    root, before = session_dir, time.time() - int(age[1]) * _SECONDS[age[2]]
     old = [each for each, (_, changed) in sorted(scan(root, _warn).items()) if changed / 1e9 < before]
     folders = [root / each for each in old if not sessions.name(root / each) and not sessions.running(root / each)]
     if not folders:
@@ -217,7 +248,7 @@ def _questions(root: Path) -> dict[str, str]:
 
 def _described(folder: Path, questions: dict[str, str]) -> str:
     """Its id, its name and its question."""
-    question = questions.get(folder.name, "which cannot be read")[:WIDTH]
+    question = cut(questions.get(folder.name, "which cannot be read"))
     return ", ".join(filter(None, [f"session {folder.name}", sessions.name(folder), question]))
 
 

@@ -2,56 +2,58 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
-from massgen.display.view import View, summary
+from massgen.display.view import summary
 from massgen.errors import LogError
-from massgen.events import Answered, Asked, Recorded, ToolCalled, ToolReturned, TurnFailed, Voted
-from massgen.exports.parts import ToolUse, ToolUses
+from massgen.events import Answered, Asked, Recorded, TurnFailed
+from massgen.exports.parts import ToolUse
+from massgen.exports.transcript import Turn, turns
 from massgen.streams import line
 
 MAX_USES = 100
 """Uses of tools that are shown of a question."""
+_FAILED = {"cancelled": "was no longer needed", "interrupted": "was interrupted"}
 
 
 def shown(facts: Sequence[Recorded], folder: Path, name: str) -> str:
     """The session in `folder`, called `name`. Raises `LogError` for facts that cannot follow each other."""
     head = [f"session {folder.name}{f', {name}' if name else ''}", f"folder: {folder}"]
-    starts = [place for place, each in enumerate(facts) if isinstance(each.fact, Asked)]
+    parts: list[list[Recorded]] = []
+    for each in facts:
+        if isinstance(each.fact, Asked):
+            parts.append([])
+        if parts:
+            parts[-1].append(each)
     try:
-        turns = [_turn(facts[start:end]) for start, end in pairwise([*starts, len(facts)])]
-    except LookupError as error:
-        what = f"its facts do not belong together: {line(str(error), 80)} is named before it is there"
-        raise LogError(what, where=str(folder)) from None
-    return "\n\n".join(["\n".join(head), *(turns or ["Nothing was asked in it."])])
+        found = turns(chain.from_iterable(parts)) if parts else []
+    except LogError as error:
+        raise LogError(f"its facts do not belong together: {error.what}", where=str(folder)) from None
+    told = ["\n\n".join(_turn(turn, part)) for turn, part in zip(found, parts, strict=True)]
+    return "\n\n".join(["\n".join(head), *(told or ["Nothing was asked in it."])])
 
 
-def _turn(facts: Sequence[Recorded]) -> str:
+def _turn(turn: Turn, facts: Sequence[Recorded]) -> Iterator[str]:
     """A question and what came of it."""
-    view = View()
-    for each in facts:
-        view.fact(each)
-    parts = _question(facts[0].at, view), _tools(facts), _answers(facts), _votes(facts, view), _end(facts, view)
-    return "\n\n".join(chain.from_iterable(parts))
+    team = ", ".join(f"{each.id} ({line(f'{each.backend} {each.model}', 80)})" for each in turn.members.values())
+    yield f"# Question\n\n{turn.asked.question}"
+    yield f"Asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(facts[0].at))}; team: {team}"
+    yield from _tools(turn)
+    yield from _answers(turn, facts)
+    yield from _votes(turn)
+    for final in turn.finals:
+        back = "" if final.sent_back is None else f", sent back: {line(final.sent_back)}"
+        yield f"## Final answer by {final.author}{back}\n\n{final.text}"
+    yield "\n".join(summary(turn.view, facts[-1].at))
 
 
-def _question(at: float, view: View) -> Iterator[str]:
-    if asked := view.state.asked:
-        team = ", ".join(f"{each.id} ({line(f'{each.backend} {each.model}', 80)})" for each in asked.roster)
-        yield f"# Question\n\n{asked.question}"
-        yield f"Asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))}; team: {team}"
-
-
-def _tools(facts: Sequence[Recorded]) -> Iterator[str]:
+def _tools(turn: Turn) -> Iterator[str]:
     """Who used which tool, and with what; that it failed, if it did."""
-    uses = ToolUses()
-    for each in facts:
-        if isinstance(each.fact, ToolCalled | ToolReturned):
-            uses.add(each.fact, each.at)
-    if uses.made:
-        lines = [_use(each) for each in uses.made[:MAX_USES]]
-        if more := len(uses.made) - len(lines):
+    made = turn.tools.made
+    if made:
+        lines = [_use(each) for each in made[:MAX_USES]]
+        if more := len(made) - len(lines):
             lines.append(f"- and {more} more: `massgen sessions export` has all")
         yield "## Tools\n\n" + "\n".join(lines)
 
@@ -61,33 +63,23 @@ def _use(use: ToolUse) -> str:
     return f"- {use.agent}: {use.name} {line(use.arguments, 200)}{state}"
 
 
-def _answers(facts: Sequence[Recorded]) -> Iterator[str]:
+def _answers(turn: Turn, facts: Sequence[Recorded]) -> Iterator[str]:
     for each in facts:
         match each.fact:
             case Answered(agent, _, content):
-                yield f"## Answer {each.seq} by {agent}, after {each.at - facts[0].at:.1f} s\n\n{content}"
+                yield f"## Answer {each.seq} by {agent}, after {turn.answers[each.seq].at:.1f} s\n\n{content}"
             case TurnFailed(agent, _, kind, cause):
-                yield f"{agent} failed: {line(cause or kind)}"
+                yield f"{agent} {_FAILED.get(kind, 'failed')}: {line(cause or kind)}"
             case _:
                 pass
 
 
-def _votes(facts: Sequence[Recorded], view: View) -> Iterator[str]:
+def _votes(turn: Turn) -> Iterator[str]:
     """Who voted for what and why; a vote that a newer answer made void is said to be."""
-    authors = {each.seq: each.fact.agent for each in facts if isinstance(each.fact, Answered)}
-    votes = [(each.seq, each.fact) for each in facts if isinstance(each.fact, Voted)]
-    last = {vote.agent: seq for seq, vote in votes}
     lines: list[str] = []
-    for seq, vote in votes:
-        counts = last[vote.agent] == seq and view.state.seats[vote.agent].vote is not None
+    for vote in turn.votes:
         reason = f": {line(vote.reason)}" if vote.reason.strip() else ""
-        void = "" if counts else " (void)"
-        lines.append(f"- {vote.agent} for answer {vote.choice} by {authors[vote.choice]}{void}{reason}")
+        void = "" if vote.counted else " (void)"
+        lines.append(f"- {vote.voter} for answer {vote.answer.id} by {vote.answer.author}{void}{reason}")
     if lines:
         yield "## Votes\n\n" + "\n".join(lines)
-
-
-def _end(facts: Sequence[Recorded], view: View) -> Iterator[str]:
-    if presented := view.state.presented:
-        yield f"## Final answer by {presented.agent}\n\n{presented.content}"
-    yield "\n".join(summary(view, facts[-1].at))

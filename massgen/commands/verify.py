@@ -1,10 +1,12 @@
 """`massgen verify`: a recorded session, held against the rules."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from massgen import sessions
+from massgen.commands.session_dir import SESSION_DIR
 from massgen.console import put, tell
 from massgen.errors import ConfigError, Exit, LogError
 from massgen.events import Said, Spent
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("session", required=False, default="")
-def command(session: str) -> int:
+@SESSION_DIR
+def command(session: str, session_dir: Path) -> int:
     """Run the coordination of SESSION again and report the first difference.
 
     SESSION is an id, the beginning of one, a name or a path; without it, the latest. What models said and when time ran out
@@ -28,7 +31,7 @@ def command(session: str) -> int:
     """
     from massgen.replay.verifying import verify
 
-    path = sessions.find(session) / sessions.LOG_NAME
+    path = sessions.find(session, session_dir) / sessions.LOG_NAME
     facts = [*read(path)]
     if not facts:
         raise LogError("it holds no fact to verify", where=str(path))

@@ -40,12 +40,26 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _transport(given: Any) -> Any:
+    match given:
+        case "sse":
+            raise PydanticCustomError(
+                "transport",
+                "massgen does not speak the older HTTP+SSE; most of its servers have an address of streamable-http, too, which "
+                "often ends in /mcp",
+            )
+        case "http":
+            raise PydanticCustomError("transport", "did you mean 'streamable-http'?")
+        case _:
+            return given
+
+
 class McpServer(Section):
     """A server of tools, which speaks the Model Context Protocol."""
 
     name: str = Field(default="", max_length=64)
     """In a list of servers: what it is called. Models see its tools as `mcp__NAME__TOOL`."""
-    type: Literal["stdio", "streamable-http"] | None = None
+    type: Annotated[Literal["stdio", "streamable-http"] | None, BeforeValidator(_transport)] = None
     """A program that massgen starts (`stdio`), or a server that is there (`streamable-http`). `null`: the one that `command` or `url` means."""
     command: str = ""
     """The program: its name, or its path, which has a `/` and is from this file's folder. No shell is involved: arguments belong in `args`."""
@@ -229,3 +243,6 @@ def _gaps(server: Any) -> Iterator[tuple[Path, str]]:
 def _out_of_place(given: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     if given.get("workspace") and (other := next((key for key in ("cwd", "url") if given.get(key)), "")):
         yield ("workspace",), f"a server with a workspace is a program that massgen starts there; leave out `{other}`"
+    args = given.get("args")
+    if isinstance(args, list) and "workspace" not in given and "{workspace}" in str(cast("list[Any]", args)):
+        yield ("workspace",), "missing; `{workspace}` in `args` stands for a folder where it is true"

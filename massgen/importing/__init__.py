@@ -22,7 +22,7 @@ from massgen.importing.layouts import layout, session
 from massgen.importing.logs import logged
 from massgen.importing.turns import Turn, facts_of
 from massgen.log import Log
-from massgen.log.blobs import MAX_FACT
+from massgen.log.blobs import MAX_FACT, sync_folder
 from massgen.log.codec import encode
 from massgen.log.facts_file import BLOBS, content, read
 from massgen.sessions import LOG_NAME, NAME
@@ -105,7 +105,7 @@ def _ours(path: Path) -> Path | None:
 
 def _copied(source: Path, root: Path) -> Imported:
     facts = read(source / LOG_NAME)
-    recorded = [*facts]  # all of it, so that what is damaged is found
+    times = [each.at for each in facts]  # all of it is read, so that what is damaged is found
     data = content(source / LOG_NAME)[: facts.size]
     digest = hashlib.sha256(data).hexdigest()
     if source.parent.resolve() == root.resolve():
@@ -113,11 +113,13 @@ def _copied(source: Path, root: Path) -> Imported:
     if known := _same(root, source.name, data) or _from(root, digest):
         return Imported(known, (f"{source.name}: {KNOWN}",))
     notes = Source(source)
-    with _folder(root, source.name, recorded) as folder:
+    with _folder(root, source.name, times[0] if times else None) as folder:
         if folder.name != source.name and _ID.fullmatch(source.name):
             notes.note(source, f"another session has its id; it is {folder.name} here")
         _copy_files(source, folder, notes)
         _copy_name(source, folder, notes)
+        if (source / "workspaces").is_dir():
+            notes.note(source / "workspaces", "files that agents made are left out")
         _publish(folder, digest, lambda draft: _write(draft, data))
     return Imported(folder, notes.told)
 
@@ -125,7 +127,10 @@ def _copied(source: Path, root: Path) -> Imported:
 def _same(root: Path, session: str, data: bytes) -> Path | None:
     """The session of that id, if it is this one, or has gone on from it."""
     log = root / session / LOG_NAME
-    return log.parent if log.is_file() and log.read_bytes().startswith(data) else None
+    try:
+        return log.parent if log.is_file() and log.read_bytes().startswith(data) else None
+    except OSError:  # then it is another
+        return None
 
 
 def _copy_files(source: Path, folder: Path, notes: Source) -> None:
@@ -174,7 +179,7 @@ def _made(source: Source, turns: Callable[[Source], list[Turn]], root: Path) -> 
     digest = _digest(source.root.name, recorded)
     if known := _from(root, digest):
         return Imported(known, (f"{source.root.name}: {KNOWN}", *source.told))
-    with _folder(root, "", recorded) as folder:
+    with _folder(root, "", recorded[0].at) as folder:
         _publish(folder, digest, lambda draft: _record(draft, recorded))
     return Imported(folder, source.told)
 
@@ -204,12 +209,13 @@ def _from(root: Path, digest: str) -> Path | None:
 
 
 @contextmanager
-def _folder(root: Path, session: str, recorded: Sequence[Recorded]) -> Generator[Path]:
-    """A new folder under `root`, by the id `session` if that is one and free; it goes if what follows fails."""
+def _folder(root: Path, session: str, begun: float | None) -> Generator[Path]:
+    """A new folder under `root`, by the id `session` if that is one and free, else named by when it was `begun`; it goes if
+    what follows fails."""
     folder = root / session
     try:
         if not _ID.fullmatch(session) or os.path.lexists(folder):
-            folder = sessions.create(root, now=recorded[0].at if recorded else None)
+            folder = sessions.create(root, now=begun)
         else:
             folder.mkdir(parents=True, mode=0o700)
         try:
@@ -231,3 +237,5 @@ def _publish(folder: Path, digest: str, write: Callable[[Path], None]) -> None:
     draft = folder / f"{LOG_NAME}.part"
     write(draft)
     draft.replace(folder / LOG_NAME)
+    for each in (folder, folder.parent):
+        sync_folder(each)

@@ -41,6 +41,8 @@ class _Exported:
         final = _text(told.get("answer"))
         if told.get("media"):
             self.source.note(self.source.root, "files that went with a question are not in an export; left out")
+        if told.get("tool_calls") or told.get("plans"):
+            self.source.note(self.source.root, "plans and uses of tools are left out")
         team = {name(each.get("id")): each for each in _objects(told.get("team"))}
         return Turn(
             question=told["question"],
@@ -66,10 +68,12 @@ class _Exported:
         if len(kept) < len(answers):
             self.source.note(self.source.root, "answers that were sent back are left out")
         given = [Given(name(each.get("author")), _after(at, each), _text(each.get("text"))) for each in kept]
-        numbers = {each.get("id"): int(_number(each.get("revision"))) for each in kept}
+        numbers = {
+            number: int(_number(each.get("revision"))) for each in kept if isinstance(number := each.get("id"), int)
+        }
         return tuple(sorted((*given, *self._votes(at, numbers)), key=lambda act: (act.at, isinstance(act, Cast))))
 
-    def _votes(self, at: float, numbers: dict[Any, int]) -> Iterator[Cast]:
+    def _votes(self, at: float, numbers: dict[int, int]) -> Iterator[Cast]:
         for each in _objects(self.told.get("votes")):
             answer = each.get("answer")
             if isinstance(answer, int) and answer in numbers:

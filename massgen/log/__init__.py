@@ -6,6 +6,7 @@ without the facts it belongs with, was never acknowledged and is set aside; anyt
 and nothing is overwritten. Texts of more than 65,536 characters are kept beside the log, in `blobs`.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -18,8 +19,8 @@ from typing import Any, Protocol, Self
 
 from massgen.errors import LogError
 from massgen.events import Answered, Asked, Chosen, Fact, Presented, Recorded, Stopped, Voted
-from massgen.file_lock import hold
-from massgen.log.blobs import LARGE, MARK, MAX_FACT, Blobs, reference, taken_out
+from massgen.file_lock import PATIENCE, hold
+from massgen.log.blobs import LARGE, MARK, MAX_FACT, Blobs, reference, sync_folder, taken_out
 from massgen.log.codec import encode
 from massgen.log.facts_file import BLOBS, FORMAT, Facts, content, parsed, read, scanned
 from massgen.messages import Chunk
@@ -33,9 +34,6 @@ moment they are recorded; these also one of the machine, milliseconds later."""
 
 BURST_SECONDS = 0.001
 """How long a milestone waits for others to go to disk with it."""
-
-PATIENCE = 0.1
-"""Seconds that a log which is locked is tried: who only asks whether a session runs holds it for a moment."""
 
 
 class Sink(Protocol):
@@ -59,15 +57,16 @@ class Log:
         self.path, self._clock, self._redact = path, clock, redact
         self._blobs = Blobs(path.parent / BLOBS)
         self._fd = _open(path)
+        self._partly = False
+        """Whether a fact may stand in the file in part, behind the last whole one."""
         try:
-            if not hold(self._fd, patience=PATIENCE):
-                raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.")
+            _lock(self._fd, path)
             self.facts = self._recover()
         except BaseException:
             os.close(self._fd)
             raise
         self._seq = len(self.facts)
-        self._disk = _Disk(self._fd)
+        self._disk = _Disk(self._fd, None if self._seq else path.absolute())
 
     def now(self) -> float:
         """The time of a fact that would be recorded now: seconds since 1970."""
@@ -175,6 +174,8 @@ class Log:
         try:
             with open(self.path.with_suffix(".torn"), "ab", opener=_owner_only) as file:
                 file.write(torn)
+                file.flush()
+                os.fsync(file.fileno())  # before it leaves the log
             os.ftruncate(self._fd, self._size)
         except OSError as error:
             raise _unwritable(self.path, error) from None
@@ -182,21 +183,27 @@ class Log:
     def _write(self, text: str) -> None:
         data = _bytes(text)
         try:
+            if self._partly:
+                os.ftruncate(self._fd, self._size)
+            self._partly = True
             written = os.write(self._fd, data)
             while written < len(data):  # a full disk takes a part, then refuses
                 written += os.write(self._fd, data[written:])
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
+            with contextlib.suppress(OSError):  # else it is taken back before the next fact
+                os.ftruncate(self._fd, self._size)
             raise _unwritable(self.path, error) from None
         self._size += len(data)
+        self._partly = False
 
 
 class _Disk:
     """Brings a file to disk in a thread of its own, for that takes milliseconds; what comes in a burst goes together."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, new: Path | None) -> None:
+        """`new`: the file's path, if its name may not be on disk yet."""
         self.error: OSError | None = None
-        self._fd = fd
+        self._fd, self._new = fd, new
         self._thread = ThreadPoolExecutor(1, "log")
         self._asked = False
         self._closing = threading.Event()
@@ -218,8 +225,21 @@ class _Disk:
         self._asked = False  # what is written from here on may come too late for this one
         try:
             getattr(os, "fdatasync", os.fsync)(self._fd)
+            if self._new:
+                _sync_names(self._new)
+                self._new = None
         except OSError as error:
             self.error = error
+
+
+def _sync_names(path: Path) -> None:
+    """Bring the names of the new file `path` and its folder to disk, and of those above that hold nothing else: new ones, too."""
+    for depth, folder in enumerate(path.parents):
+        if not os.access(folder, os.R_OK | os.W_OK):  # so we made nothing in it
+            return
+        sync_folder(folder)
+        if depth and len(os.listdir(folder)) > 1:
+            return
 
 
 def line(recorded: Recorded) -> str:
@@ -246,6 +266,16 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        if hold(fd, patience=PATIENCE):
+            return
+    except OSError as error:
+        fix = "Keep sessions on a file system that knows locks: set MASSGEN_HOME to a folder of one."
+        raise LogError(f"cannot be locked: {error.strerror or error}", where=str(path), fix=fix) from None
+    raise LogError("another process is writing this session", where=str(path), fix="Wait for it to end.")
 
 
 def _unwritable(path: Path, error: OSError) -> LogError:

@@ -5,6 +5,7 @@ the fact's own that reads `$blob` is written as `$$blob`, that as `$$$blob`, and
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -89,7 +90,7 @@ class Blobs:
                 return
         if not self.folder.is_dir():
             self.folder.mkdir(mode=0o700)
-            _sync_folder(self.folder.parent)
+            sync_folder(self.folder.parent)
         part = path.with_suffix(".part")
         try:
             _write(part, data)
@@ -97,7 +98,7 @@ class Blobs:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _read(self, name: str, size: int) -> bytes:
         """At most `size` bytes and one: what is larger, or has no end, is something else."""
@@ -123,11 +124,15 @@ def _write(part: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names of what is in `folder` to disk, where the file system can be told to."""
     if sys.platform == "win32":  # which keeps names without being asked, and opens no folders
         return
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):  # as a share says that does so by itself, or not at all
+            raise
     finally:
         os.close(fd)

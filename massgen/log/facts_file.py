@@ -50,6 +50,11 @@ class Facts(Sequence[Recorded]):
         """Bytes of the file until the end of the last of them."""
         return self._starts[-1]
 
+    @property
+    def torn(self) -> int:
+        """Bytes that stood behind that: the beginning of what was never acknowledged."""
+        return len(self._data) - self.size
+
     def of(self, *kinds: type[Fact], start: int = 0, stop: int | None = None) -> Iterator[Recorded]:
         """Those of the classes `kinds`, of all that stand from the index `start` to before `stop`; no other is decoded."""
         wanted = re.compile(b"[%s]" % re.escape(_codes(kinds)) if kinds else b"(?!)")
@@ -116,9 +121,15 @@ def scanned(data: bytes, path: Path) -> Facts:
             kinds += known
             starts.extend([at := at + len(each) + 1 for each in data[at : until - 1].split(b"\n")])
         while at < until:
-            kind, _, at = _seen(data, at, len(kinds) + 1, path)
+            try:
+                kind, _, after = _seen(data, at, len(kinds) + 1, path)
+            except LogError:
+                _check_text(
+                    data, data.index(b"\n", at) + 1, path
+                )  # what is no text may have swallowed the end before it
+                raise
             kinds.append(kind)
-            starts.append(at)
+            starts.append(at := after)
     _check_text(data, end, path)
     whole = len(kinds)
     while whole and _seen(data, starts[whole - 1], whole, path)[1]:

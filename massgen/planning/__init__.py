@@ -260,28 +260,28 @@ def listed(names: Iterable[str], most: int = _TOLD) -> str:
 
 def _turns(waits: Mapping[str, Sequence[str]]) -> bool:
     """Whether there is any circle: whether something stays when all that waits for nothing left is taken away."""
-    left, gone = [*waits], set[str]()
-    while left:
+    count, left, gone = 0, [*waits], set[str]()
+    while len(left) != count:
+        count = len(left)
         for name in left:
             if gone.issuperset(waits[name]):
                 gone.add(name)
-        before, left = left, [name for name in reversed(left) if name not in gone]
-        if len(before) == len(left):
-            return True
-    return False
+        left = [name for name in reversed(left) if name not in gone]
+    return bool(left)
 
 
 def _circles(waits: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
     """Each wait that lies on any circle, on a shortest one; no circle twice. (Of all circles there may be millions.)"""
-    named: set[tuple[str, str]] = set()
     bit, leads = _leads(waits)
-    for start in (name for name in waits if leads[name] & bit[name]):
-        paths = {start: [start]}
-        queue = deque(paths)
-        while queue:
-            name = queue.popleft()
-            if start in waits[name] and (name, start) not in named:
-                named.update(pairwise([*paths[name], start]))
+    unnamed: dict[str, set[str]] = {name: set() for name in waits}
+    for one, other in ((name, each) for name in waits for each in waits[name] if leads[each] & bit[name]):
+        unnamed[other].add(one)
+    for start, left in unnamed.items():
+        paths, queue = {start: [start]}, deque([start])
+        while left:
+            if (name := queue.popleft()) in left:
+                for one, other in pairwise([*paths[name], start]):
+                    unnamed[other].discard(one)
                 yield paths[name]
             new = {each: [*paths[name], each] for each in waits[name] if each not in paths and leads[each] & bit[start]}
             paths |= new

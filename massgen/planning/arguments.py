@@ -7,15 +7,18 @@ in words that say what to write instead. Nothing that is JSON makes `read` raise
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any, TypeAlias, cast
 
 from massgen.messages import well_formed
-from massgen.planning import PlanError
+from massgen.planning import MOST_TASKS, PlanError, listed
 
 Schema: TypeAlias = Mapping[str, Any]
 _Reader: TypeAlias = Callable[[Any, str, Schema], Any]
 LONGEST = 2000
 """Characters of a description, a context, the metadata of a task."""
+_MOST = 2 * MOST_TASKS
+"""Tasks that are read at all: what is wrong with a few too many is the plan's to say."""
 _LEVELS = 8
 """How deep metadata may be nested: whoever records it must be able to follow."""
 _SLIPS = {
@@ -38,13 +41,13 @@ def read(given: Any, schema: Schema, where: str) -> dict[str, Any]:
     fields = schema["properties"]
     if not isinstance(given, Mapping):
         raise PlanError(f"{where} takes an object with {_listed(fields)}.")
-    values = {name: value for name, value in cast("Mapping[str, Any]", given).items() if value is not None}
+    values = {str(name): value for name, value in cast("Mapping[Any, Any]", given).items() if value is not None}
     strange = sorted(values.keys() - fields.keys())
     for slip in strange:
         if (name := _ALIASES.get(slip, "")) in fields and name not in values:
             values[name] = values.pop(slip)
     if unknown := [quoted(name) for name in strange if name in values]:
-        raise PlanError(f"{where} takes no {_listed(unknown)}; it takes {_listed(fields)}.")
+        raise PlanError(f"{where} takes no {listed(unknown)}; it takes {_listed(fields)}.")
     if missing := [name for name in schema["required"] if name not in values]:
         raise PlanError(f"{where} needs {_listed(missing)}.")
     return {name: _READERS[name](value, f"{where}.{name}", fields[name]) for name, value in values.items()}
@@ -61,7 +64,7 @@ def quoted(value: Any) -> str:
 def metadata(value: Any, where: str) -> dict[str, Any]:
     """A copy of `value` that any JSON writer takes; raises `PlanError`."""
     text = ""
-    if isinstance(value, Mapping) and not _deeper(value, _LEVELS):
+    if isinstance(value, Mapping) and _small(value):
         with suppress(TypeError, ValueError):
             text = well_formed(json.dumps(value, allow_nan=False, ensure_ascii=False))
     if not 0 < len(text) <= LONGEST:
@@ -69,9 +72,19 @@ def metadata(value: Any, where: str) -> dict[str, Any]:
     return json.loads(text)
 
 
-def _deeper(value: Any, levels: int) -> bool:
+def _small(value: Any) -> bool:
+    """Whether it is nested so deep at most, and no level has more in it than there may be characters."""
+    level: list[Any] = [value]
+    for _ in range(_LEVELS):
+        if len(level) > LONGEST:
+            return False
+        level = [*islice((inner for each in level for inner in _inside(each)), LONGEST + 1)]
+    return not any(isinstance(each, dict | list) for each in level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
     inner = cast("dict[Any, Any]", value).values() if isinstance(value, dict) else value
-    return isinstance(value, (dict, list)) and (levels == 0 or any(_deeper(each, levels - 1) for each in inner))
+    return cast("Iterable[Any]", inner) if isinstance(value, dict | list) else ()
 
 
 def _metadata(value: Any, where: str, schema: Schema) -> dict[str, Any]:
@@ -113,11 +126,18 @@ def _list(value: Any) -> list[Any]:
 
 
 def _references(value: Any, where: str, schema: Schema) -> list[str]:
-    return [_id(each, where, schema) for each in _list(value)]
+    return [_id(each, where, schema) for each in _few(_list(value), where)]
 
 
 def _tasks(value: Any, where: str, schema: Schema) -> list[dict[str, Any]]:
-    return [_task(each, f"{where}[{number}]", schema["items"]) for number, each in enumerate(_list(value))]
+    return [_task(each, f"{where}[{number}]", schema["items"]) for number, each in enumerate(_few(_list(value), where))]
+
+
+def _few(tasks: list[Any], where: str) -> list[Any]:
+    """`tasks`, of which a call could hold a million: to read them all would take seconds, in which nobody else is heard."""
+    if len(tasks) > _MOST:
+        raise PlanError(f"{where} has {len(tasks)} tasks. A plan has at most {MOST_TASKS}.")
+    return tasks
 
 
 def _task(value: Any, where: str, schema: Schema) -> dict[str, Any]:

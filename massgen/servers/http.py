@@ -56,19 +56,20 @@ async def serve_http(call: Call, agents: Sequence[str]) -> AsyncGenerator[Mappin
                     max_request_body_size=MAX_MESSAGE,
                 )
                 await stack.enter_async_context(manager.run())
-                doors[f"Bearer {token}".encode()] = manager.handle_request
+                doors[token.encode()] = manager.handle_request
             await stack.enter_async_context(_serving(_Doors(doors), listener))
             yield {agent: Attached(f"http://{_HOST}:{port}{_PATH}", token) for agent, token in tokens.items()}
 
 
 class _Doors:
-    """An app for each header that opens it."""
+    """An app for each token that opens it."""
 
     def __init__(self, doors: Mapping[bytes, ASGIApp]) -> None:
         self._doors = doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._behind(Headers(scope=scope).get("authorization", "").encode())
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        app = self._behind(token.strip().encode()) if scheme.lower() == "bearer" else None
         if scope["path"] != _PATH:
             app = _refusal(404)
         elif app is None:
@@ -79,7 +80,7 @@ class _Doors:
 
     def _behind(self, given: bytes) -> ASGIApp | None:
         """Looks at all, each in constant time, so that the time it takes tells nothing."""
-        found = [app for header, app in self._doors.items() if secrets.compare_digest(header, given)]
+        found = [app for token, app in self._doors.items() if secrets.compare_digest(token, given)]
         return found[0] if found else None
 
 

@@ -21,10 +21,10 @@ _OTHERS = tuple(kind for kind in get_args(Fact) if kind is not PlanChanged)
 
 
 class PlanFile:
-    """The plan at `path`, which need not exist; `scope` as of a `Plan`."""
+    """The plan at `path`, which need not exist; `scope` as of a `Plan`. It is tried `tries` times while another holds it."""
 
-    def __init__(self, path: Path, scope: Literal["agent", "team"]) -> None:
-        self._path, self._empty = path, Plan(scope=scope)
+    def __init__(self, path: Path, scope: Literal["agent", "team"], *, tries: int = TRIES) -> None:
+        self._path, self._empty, self._tries = path, Plan(scope=scope), tries
         self._plan, self._last = self._empty, None
 
     _last: Recorded | None
@@ -53,7 +53,7 @@ class PlanFile:
         return log
 
     def _alone(self) -> Log:
-        for _ in range(TRIES - 1):
+        for _ in range(self._tries - 1):
             try:
                 return Log(self._path)
             except LogError:  # held by another; anything else is found again below

@@ -37,6 +37,8 @@ LISTED = [
 ]
 """The tools as every client sees them."""
 _NAMES = frozenset(tool.name for tool in LISTED)
+_NOT_OURS = "wait_for_previous"
+"""What Gemini CLI 0.61 offers its models in every tool, for its own use, and passes on."""
 
 
 def planning_server(call: Call, agent: str) -> Server[Any]:
@@ -46,8 +48,9 @@ def planning_server(call: Call, agent: str) -> Server[Any]:
         return ListToolsResult(tools=LISTED)
 
     async def called(context: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
+        given = {name: value for name, value in (params.arguments or {}).items() if name != _NOT_OURS}
         try:
-            outcome = call(agent, params.name, params.arguments or {})
+            outcome = call(agent, params.name, given)
         except MassgenError as error:
             outcome = Outcome(None, {"error": str(error)}, is_error=True)
         if params.name not in _NAMES:  # an error of the client's, not of the model's (MCP, tools, error handling)
@@ -58,8 +61,9 @@ def planning_server(call: Call, agent: str) -> Server[Any]:
 
 
 def _result(outcome: Outcome) -> CallToolResult:
-    """Its JSON as text, as our own agents read it, and, where it keeps to the tool's schema, as it is."""
-    text = TextContent(text=json.dumps(outcome.result, ensure_ascii=False))
+    """Its JSON as text, as our own agents read it, and as it is. A refusal is a sentence: what is JSON, Gemini CLI 0.61 holds
+    against the tool's schema, and all that its model hears is that it does not fit."""
     if outcome.is_error:
-        return CallToolResult(content=[text], is_error=True)
+        return CallToolResult(content=[TextContent(text=outcome.result["error"])], is_error=True)
+    text = TextContent(text=json.dumps(outcome.result, ensure_ascii=False))
     return CallToolResult(content=[text], structured_content=dict(outcome.result))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from massgen.errors import LogError, UsageError
-from massgen.file_lock import hold
+from massgen.file_lock import PATIENCE, hold
 from massgen.paths import data_dir
 
 LOG_NAME = "events.jsonl"
@@ -48,7 +48,7 @@ def find(reference: str, root: Path | None = None) -> Path:
     its log. Empty: the latest. Raises `UsageError` that names what comes close."""
     root = root or folder()
     if "/" in reference or os.sep in reference or reference.startswith("."):
-        return _at(Path(reference))
+        return _at(os.path.expanduser(reference))
     known = ids(root)
     if not reference and known:
         return root / known[0]
@@ -68,19 +68,21 @@ def find(reference: str, root: Path | None = None) -> Path:
 
 def reference(session: Path) -> str:
     """What `--continue` finds the session in that folder by, quoted for a shell."""
-    return shlex.quote(session.name if session.parent == folder() else str(session))
+    if session.parent == folder():
+        return shlex.quote(session.name)
+    return shlex.quote(str(session) if session.name != str(session) else os.path.join(".", session))  # a path has a /
 
 
-def _at(path: Path) -> Path:
-    """The session's folder at `path`, which may also be its log."""
-    path = Path(os.path.abspath(path))
+def _at(place: str) -> Path:
+    """The session's folder at `place`, which may also be its log."""
+    path = Path(os.path.abspath(place))
     try:
         for each in (path, path.parent):
             if (each / LOG_NAME).is_file() and (each == path or path.name == LOG_NAME):
                 return each
     except OSError as error:
         raise UsageError(f"the session cannot be read: {error.strerror or error}", where=str(path)) from None
-    raise UsageError("there is no session", where=str(path), fix=f"Name a folder with a {LOG_NAME}, or an id.")
+    raise UsageError("there is no session", where=str(path), fix=f"Name a folder with an {LOG_NAME}, or an id.")
 
 
 def create(root: Path | None = None, *, now: float | None = None) -> Path:
@@ -133,6 +135,6 @@ def _alone(session: Path, *, shared: bool = False) -> Generator[None]:
     one does, else `OSError`."""
     path = session / LOG_NAME
     with path.open("rb") as file:
-        if not hold(file.fileno(), shared=shared):
+        if not hold(file.fileno(), shared=shared, patience=0 if shared else PATIENCE):
             raise LogError("a process is writing this session", where=str(path), fix="Wait for it to end, or end it.")
         yield

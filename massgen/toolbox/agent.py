@@ -9,14 +9,16 @@ from massgen.backends import Tool
 from massgen.config.tools import Access, McpServer, first_fit, meant, tool_prefix
 from massgen.toolbox import Offered, Returned, Toolbox
 from massgen.toolbox.functions import Function
-from massgen.toolbox.names import fits, of_server, unlike, unmet
-from massgen.toolbox.results import failed
+from massgen.toolbox.names import arguments, fits, of_server, unlike, unmet
+from massgen.toolbox.results import failed, sendable
 from massgen.toolbox.schemas import MAX_TOLD
 from massgen.toolbox.server import Server, Unusable
 from massgen.toolbox.servers import Servers
 
 MAX_DESCRIPTION = 20_000
 """Characters of a tool's description that models are shown."""
+MANY_TOOLS = 118
+"""OpenAI takes 128 in a request, of which two may be acts and eight the plan's. If there are more, that is noted."""
 FUNCTION_SECONDS = 60.0
 
 
@@ -96,11 +98,16 @@ class _AgentToolbox:
         for (server, settings), tools in zip(self._servers, listings, strict=True):
             self._misspelt(server, settings, tools)
             found.extend(each for tool in tools if (each := self._tool(server, settings, tool, taken)))
+        if len(found) > MANY_TOOLS:
+            self._team.note(
+                f"an agent is offered {len(found)} tools; some providers refuse more than 128, acts and plan included: name "
+                "those that it needs in its `allowed_tools`"
+            )
         return found
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Returned:
         use = self._calls.get(name)
-        return await use(arguments) if use else failed(f"no tool is called {name[:80]!r}")
+        return await use(sendable(arguments)) if use else failed(f"no tool is called {name[:80]!r}")
 
     async def _listing(self, server: Server) -> Sequence[Any]:
         try:
@@ -117,8 +124,9 @@ class _AgentToolbox:
         taken.add(name)
         if not self._wanted(name):
             return None
-        self._calls[name] = lambda arguments: function.call(arguments, self._timeout)
-        tool = Tool(name, function.tool.description, function.tool.parameters)
+        parameters, own = arguments(function.tool.parameters)
+        self._calls[name] = lambda given: function.call(_called(given, own), self._timeout)
+        tool = Tool(name, function.tool.description, parameters)
         return Offered(tool, first_fit(self._access, name) or function.access)
 
     def _tool(self, server: Server, settings: McpServer, tool: Any, taken: set[str]) -> Offered | None:
@@ -127,14 +135,16 @@ class _AgentToolbox:
         allowed = settings.allowed_tools is None or fits(settings.allowed_tools, tool.name, name)
         if not allowed or fits(settings.exclude_tools, tool.name, name) or not self._wanted(name):
             return None
-        self._calls[name] = lambda arguments: server.call(tool.name, arguments, settings.timeout_of(tool.name))
+        parameters, own = arguments(tool.input_schema)
+        timeout = settings.timeout_of(tool.name)
+        self._calls[name] = lambda given: server.call(tool.name, _called(given, own), timeout)
         does = (
             first_fit(self._access, name)
             or first_fit(settings.access, tool.name, name)
             or classed(tool.annotations, settings.unannotated)
         )
         description = (tool.description or tool.title or "")[:MAX_DESCRIPTION]
-        return Offered(Tool(name, description, tool.input_schema), does, settings.workspace and does == "write")
+        return Offered(Tool(name, description, parameters), does, settings.workspace and does == "write")
 
     def _misspelt(self, server: Server, settings: McpServer, tools: Sequence[Any]) -> None:
         """Note the names in the configuration that are none of the server's tools, though they should be."""
@@ -149,3 +159,8 @@ class _AgentToolbox:
             bare = each.removeprefix(prefix)
             why = meant(bare, short, "" if bare == each else prefix)
             self._team.note(f"the server {server.name!r} has no tool {each[:60]!r}, which the configuration names{why}")
+
+
+def _called(given: Mapping[str, Any], own: Mapping[str, str]) -> Mapping[str, Any]:
+    """What is `given`, by the tool's own names."""
+    return {own.get(key, key): value for key, value in given.items()}

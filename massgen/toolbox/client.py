@@ -3,21 +3,22 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import anyio
 from mcp import Client, MCPError
-from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCResponse, Tool, ToolListChangedNotification
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from massgen.config.tools import McpServer
 from massgen.toolbox import Returned
 from massgen.toolbox.http import Refusals, address
 from massgen.toolbox.keeper import Keeper
-from massgen.toolbox.results import Lost, failed, returned
+from massgen.toolbox.results import Expired, Lost, failed, returned
 from massgen.toolbox.schemas import mended
 from massgen.toolbox.stdio import Tail, program
 
@@ -29,6 +30,9 @@ _LISTING_SECONDS = 10.0
 """For telling other tools than at the start, once they were announced."""
 _LISTENING_SECONDS = 5.0
 """For agreeing to announce them."""
+_LISTENED_SECONDS = 60.0
+"""Announcements that ended sooner count as a failure; so many in a row are borne:"""
+MAX_DEAF = 5
 _CLOSING_SECONDS = {True: 8.0, False: 2.0}
 """By whether it is a program, which gets time to end before it is killed; one at an address is told that we leave."""
 _PARTINGS = ("Connection closed", "Session terminated")
@@ -39,7 +43,7 @@ class _Mended:
     """The stream of a server's messages, in which a list of tools holds only those that can be offered."""
 
     def __init__(self, inner: Any, told: Callable[[str], None]) -> None:
-        self._inner, self._told = inner, told
+        self._inner, self._told, self.heard = inner, told, False
 
     @property
     def last_context(self) -> Any:
@@ -47,6 +51,7 @@ class _Mended:
 
     async def receive(self) -> SessionMessage | Exception:
         item = await self._inner.receive()
+        self.heard = True
         match item:
             case SessionMessage(message=JSONRPCResponse(result={"tools": [*_]} as listing) as reply):
                 reply.result, problems = mended(listing)
@@ -76,19 +81,26 @@ class _Mended:
 
 
 class Connection:
-    """A server that runs, or ran: `lost` then says why it does not. Made by `opened`.
+    """A server that runs, or ran: `lost` then says why it does not. Made by `opened`. If `older`, it is not asked whether it
+    speaks the protocol of 2026; `pause` is between two tries to be told of other tools.
 
     mcp's client must be left by the task that entered it, so a task does both and waits in between; calls go straight
     to the client, from whichever task."""
 
-    def __init__(self, settings: McpServer, keeper: Keeper) -> None:
+    def __init__(
+        self, settings: McpServer, keeper: Keeper, pause: Callable[[int], float], *, older: bool = False
+    ) -> None:
         self.lost = ""
+        self.speechless = False
+        """Whether it is a program that ended before it had said a word."""
+        self.expired = False
+        """Whether it is lost because the server forgot this session, in which it had served."""
         self.problems: dict[str, None] = {}
         """What is wrong with its tools."""
         self._tools: tuple[Tool, ...] = ()
         self._outdated, self._listing = False, asyncio.Lock()
-        self._settings, self._keeper = settings, keeper
-        self._tail, self._refusals = Tail(), Refusals()
+        self._settings, self._keeper, self._pause, self._older = settings, keeper, pause, older
+        self._tail, self._refusals, self._served = Tail(), Refusals(), False
         self._over = asyncio.Event()
         self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(), name=f"mcp-{settings.command or settings.url}"[:60])
@@ -140,6 +152,7 @@ class Connection:
             return await self._timed_out(client, timeout)
         except Exception as error:  # noqa: BLE001 - whatever a server made mcp, pydantic or jsonschema raise
             return self._told(error)
+        self._served = True
         return returned(result.content, result.structured_content, bool(result.is_error))
 
     async def _timed_out(self, client: Client, timeout: float) -> Returned:
@@ -155,8 +168,8 @@ class Connection:
         return failed(f"no result within {timeout:g} s; the call was given up")
 
     def _told(self, error: Exception) -> Returned:
-        if isinstance(error, MCPError) and error.message in _PARTINGS:
-            self.give_up(self._why(error.message))
+        if isinstance(error, MCPError):
+            self._part(error.message)
         if self.lost:
             raise Lost(self.lost)
         match error:
@@ -167,13 +180,25 @@ class Connection:
             case _:
                 return failed(f"the server's reply was refused: {str(error) or type(error).__name__}")
 
+    def _part(self, message: str) -> None:
+        """From a server that says that it is no longer there, or not for this session."""
+        forgotten = self._refusals.forgotten(message)
+        if forgotten or self._refusals.of_session(message):
+            self.expired = self._served
+        elif message not in _PARTINGS:
+            return
+        self.give_up(self._why(message))
+        if forgotten:
+            raise Expired(self.lost)
+
     def _why(self, message: str) -> str:
         return f"{message} ({self._refusals})" if str(self._refusals) else message
 
     async def _hold(self) -> None:
         try:
             with anyio.fail_after(self._settings.start_timeout) as limit:
-                client = Client(self._streams(), message_handler=self._heard, cache=None)
+                mode = "legacy" if self._older else "auto"
+                client = Client(self._streams(), message_handler=self._heard, cache=None, mode=mode)
                 async with client, self._announced(client):
                     self._tools = await self._listed(client)
                     limit.deadline = math.inf
@@ -185,32 +210,53 @@ class Connection:
             self._fail("it was stopped")
             raise
         except Exception as error:  # noqa: BLE001 - whatever mcp's transports raise, often in groups
-            self._fail(self._why(_first(error)))
+            self._fail(self._why(_first(error)) + self._refusals.advice)
         finally:
             self._fail("it was stopped")
 
     @asynccontextmanager
     async def _streams(self) -> AsyncGenerator[tuple[Any, Any]]:
         settings = self._settings
+
+        def ended(why: str) -> None:
+            self.speechless = not mended.heard
+            self._fail(why)
+
         inner = (
-            program(settings, self._tail, self._fail, lambda: bool(self.lost), self._keeper)
+            program(settings, self._tail, ended, lambda: bool(self.lost), self._keeper)
             if settings.is_program
             else address(settings, self._refusals)
         )
         async with inner as (read, write):
-            yield _Mended(read, self._note), write
+            mended = _Mended(read, self._note)
+            yield mended, write
 
     @asynccontextmanager
     async def _announced(self, client: Client) -> AsyncGenerator[None]:
-        """While a server of the protocol of 2026-07-28 has agreed to announce other tools; older ones do so unasked."""
-        async with AsyncExitStack() as stack:
-            if (able := client.server_capabilities.tools) and able.list_changed:
-                with (
-                    suppress(ListenNotSupportedError, SubscriptionLost, MCPError),
-                    anyio.move_on_after(_LISTENING_SECONDS),
-                ):
-                    await stack.enter_async_context(client.listen(tools_list_changed=True))
+        """While a server of the protocol of 2026-07-28 announces other tools; older ones do so unasked."""
+        able = client.server_capabilities.tools
+        async with anyio.create_task_group() as tasks:
+            if able and able.list_changed and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                asked = anyio.Event()
+                tasks.start_soon(self._listen, client, asked)
+                await asked.wait()
             yield
+            tasks.cancel_scope.cancel()
+
+    async def _listen(self, client: Client, asked: anyio.Event) -> None:
+        """Announcements end with the stream that brings them: then they are asked for anew, and so are the tools."""
+        failed = 0
+        while failed <= MAX_DEAF:
+            since = anyio.current_time()
+            with suppress(SubscriptionLost, MCPError), anyio.move_on_after(_LISTENING_SECONDS) as limit:
+                async with client.listen(tools_list_changed=True) as announcements:
+                    limit.deadline, self._outdated = math.inf, self._outdated or asked.is_set()
+                    asked.set()
+                    async for _ in announcements:
+                        pass
+            asked.set()
+            failed = 1 if anyio.current_time() - since > _LISTENED_SECONDS else failed + 1
+            await anyio.sleep(max(0.0, self._pause(failed)))
 
     async def _heard(self, message: Any) -> None:
         self._outdated = self._outdated or isinstance(message, ToolListChangedNotification)

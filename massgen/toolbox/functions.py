@@ -19,6 +19,7 @@ from massgen.errors import ConfigError, Problem
 from massgen.toolbox import Returned
 from massgen.toolbox.names import unlike
 from massgen.toolbox.results import MAX_RESULT, failed, writable
+from massgen.toolbox.schemas import accepted
 
 MAX_THREADS = 32
 """Of one function, at once. One that never returns keeps its thread until massgen ends; no thread keeps massgen."""
@@ -47,6 +48,10 @@ class Function:
             return failed(str(error) or f"no result within {timeout:g} s; the call was given up")
         except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code
             return failed(_said(error))
+        except asyncio.CancelledError:
+            if (asking := asyncio.current_task()) and asking.cancelling():
+                raise
+            return failed("the function cancelled what it waited for")  # which is no order to end the turn
 
     async def _in_thread(self, arguments: Mapping[str, Any]) -> Any:
         """In a thread of its own, and a daemon: the loop's pool would be waited for when massgen ends."""
@@ -76,7 +81,14 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ValidationError):  # of its arguments, mostly
         every = error.errors(include_url=False, include_input=False)
         return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in every)
-    return f"{type(error).__name__}: {error}"
+    return _in_words(error)
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - its own `__str__` may fail
+        return type(error).__name__
 
 
 def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -84,8 +96,10 @@ def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None)
         return
     if error is None:
         done.set_result(result)
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):  # which a future does not take
+        done.set_exception(error)
     else:
-        done.set_exception(error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}"))
+        done.set_exception(RuntimeError(_in_words(error)))
 
 
 def _text(result: Any) -> str:
@@ -184,12 +198,11 @@ def described(function: Callable[..., Any], source: str = "") -> Function:
     name = source.rpartition(":")[2] or getattr(function, "__name__", type(function).__name__)
     _check(function)
     adapter = TypeAdapter(cast("type[Any]", function))  # pydantic takes functions too
-    schema: dict[str, Any] = {"properties": {}, **adapter.json_schema(), "type": "object"}
     access: Any = getattr(function, "access", "write")
     if access not in get_args(Access):
         raise _Unfit(f"its attribute `access` is {str(access)[:40]!r}; allowed: {', '.join(get_args(Access))}")
     return Function(
-        Tool(unlike(name, source or name), inspect.getdoc(function) or "", schema),
+        Tool(unlike(name, source or name), inspect.getdoc(function) or "", accepted(adapter.json_schema())),
         access,
         source or name,
         lambda arguments: adapter.validate_python(ArgsKwargs((), dict(arguments))),

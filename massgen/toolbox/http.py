@@ -1,5 +1,6 @@
 """A server at an address, over Streamable HTTP. Imported with mcp, in a thread."""
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -11,15 +12,43 @@ from mcp.client.streamable_http import streamable_http_client
 from massgen.config.tools import McpServer
 from massgen.toolbox.results import MAX_RESULT
 
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""Of a header: https://www.rfc-editor.org/rfc/rfc9110#name-tokens"""
+_NO_REPLY = "Server returned an error response"
+"""mcp's words for a status without one."""
+
 
 class Refusals:
-    """The last HTTP status that was an error: mcp says only that there was one."""
+    """The last HTTP status that was an error, of what was asked: mcp says only that there was one."""
 
     def __init__(self) -> None:
-        self._status = 0
+        self._status, self._in_session = 0, False
 
-    def seen(self, status: int) -> None:
-        self._status = status if status >= HTTPStatus.BAD_REQUEST else 0
+    def seen(self, response: httpx2.Response) -> None:
+        if response.request.method == "POST":  # not the stream of announcements, which servers need not have
+            self._status = response.status_code if response.status_code >= HTTPStatus.BAD_REQUEST else 0
+            self._in_session = "mcp-session-id" in response.request.headers
+
+    def forgotten(self, said: str) -> bool:
+        """Whether the server `said`, as the specification has it, that it does not know the session, and so did not look at
+        what was asked. Both have to tell: the status may be that of another call at the same time."""
+        return self._in_session and self._status == HTTPStatus.NOT_FOUND and "session" in said.lower()
+
+    def of_session(self, said: str) -> bool:
+        """Whether it may have `said` so in its own way: the reference servers do by 400, without a reply that is one."""
+        words = said == _NO_REPLY or "session" in said.lower()
+        return self._in_session and self._status == HTTPStatus.BAD_REQUEST and words
+
+    @property
+    def advice(self) -> str:
+        """What to do where a server refuses to start so."""
+        match self._status:
+            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+                return "; it wants a key in `headers`, or another than it was given"
+            case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED:
+                return "; is that its address of Streamable HTTP? massgen does not speak the older HTTP+SSE"
+            case _:
+                return ""
 
     def __str__(self) -> str:
         if not self._status:
@@ -48,15 +77,22 @@ class _Bounded(httpx2.AsyncByteStream):
 
 @asynccontextmanager
 async def address(settings: McpServer, refusals: Refusals) -> AsyncGenerator[tuple[Any, Any]]:
-    """The streams of the server at `settings.url`. mcp follows redirects within its origin alone, so headers stay there."""
+    """The streams of the server at `settings.url`. mcp follows redirects within its origin alone, so headers stay there.
+
+    Raises `ValueError` for a header that cannot be sent: httpx's own error would show its value."""
 
     async def seen(response: httpx2.Response) -> None:
-        refusals.seen(response.status_code)
+        refusals.seen(response)
         response.headers.pop("content-encoding", "")  # none was accepted: what is packed may be of any size
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             response.stream = _Bounded(response.stream)  # of events mcp bounds each
 
     given = {name: value.get_secret_value() for name, value in settings.headers.items()}
+    for name, value in given.items():
+        if not _NAME.fullmatch(name) or not (value.isascii() and value.isprintable() and value == value.strip()):
+            raise ValueError(
+                f"its header {name[:40]!r} holds a line break, an outer space or another character that none may hold"
+            )
     client = httpx2.AsyncClient(
         headers={"accept-encoding": "identity", **given},
         timeout=httpx2.Timeout(30, read=None),  # for a reply, each call has its own limit

@@ -1,13 +1,16 @@
-"""What tools are called before models: names that every provider takes, each for one tool."""
+"""What tools and their arguments are called before models: names that every provider takes, each for one of them."""
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 MAX_NAME = 64
 """What the strictest providers take: at most so many of A-Z, a-z, 0-9, `_` and `-`."""
 _HASH = 8
+_ARGUMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What Anthropic takes."""
 
 
 def of_server(server: str, tool: str, taken: Collection[str] = ()) -> str:
@@ -22,6 +25,17 @@ def unlike(wanted: str, identity: str, taken: Collection[str] = ()) -> str:
         return plain
     name = f"{plain[: MAX_NAME - _HASH - 1]}_{hashlib.sha256(identity.encode()).hexdigest()[:_HASH]}"
     return unlike(wanted, f"{identity}\n", taken) if name in taken else name
+
+
+def arguments(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """`schema` with names of arguments that every provider takes, and what the tool itself calls those that have another."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    odd = {key: unlike(key, key, properties) for key in properties if not _ARGUMENT.fullmatch(key)}
+    if not odd:
+        return schema, {}
+    plain = {odd.get(key, key): each for key, each in properties.items()}
+    required = [odd.get(key, key) for key in schema.get("required", [])]
+    return {**schema, "properties": plain, "required": required}, {name: key for key, name in odd.items()}
 
 
 def fits(patterns: Iterable[str], *names: str) -> bool:

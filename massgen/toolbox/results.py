@@ -1,7 +1,7 @@
-"""What MCP servers return, as text: the content of a call's result, and what an error says."""
+"""What MCP servers are given and return: arguments; the content of a call's result, as text, and what an error says."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from massgen.toolbox import Returned
@@ -14,6 +14,10 @@ MAX_ERROR = 2_000
 
 class Lost(Exception):
     """A server is not there any longer, or was never; why."""
+
+
+class Expired(Lost):
+    """The server has forgotten the session, and refused the call without a look at it."""
 
 
 def returned(content: Iterable[Any], structured: Any, is_error: bool) -> Returned:
@@ -36,6 +40,12 @@ def _text(part: Any) -> str:
             inner = part.resource
             text = getattr(inner, "text", None)
             return text if text is not None else f"[a resource: {inner.uri}, {len(inner.blob) * 3 // 4} bytes]"
+
+
+def sendable(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`arguments`, which were JSON, without halves of characters: a model may escape one, and no wire takes it."""
+    text = json.dumps(arguments, ensure_ascii=False)
+    return arguments if text == (whole := writable(text)) else json.loads(whole)
 
 
 def writable(text: str) -> str:

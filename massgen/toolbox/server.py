@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from massgen.config.tools import McpServer
 from massgen.toolbox import Returned
 from massgen.toolbox.keeper import Keeper
-from massgen.toolbox.results import Lost, failed
+from massgen.toolbox.results import Expired, Lost, failed
 
 if TYPE_CHECKING:
     from mcp_types import Tool
@@ -62,7 +62,7 @@ class Server:
         self._connection: Connection | None = None
         self._starting: asyncio.Task[Connection] | None = None
         self._starts, self._began = 0, 0.0
-        self._closed = False
+        self._closed = self._older = False
 
     async def tools(self) -> "tuple[Sequence[Tool], Sequence[str]]":
         """Its tools as they are now, and what is wrong with others that it has. Raises `Unusable`."""
@@ -70,21 +70,30 @@ class Server:
         return await connection.tools(), tuple(connection.problems)
 
     async def call(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
-        """What `tool` returns, within `timeout` seconds from its start. If the server is lost, this call says so; the next one starts it anew."""
+        """What `tool` returns, within `timeout` seconds from its start. If the server is lost, this call says so; the next one
+        starts it anew. If it had only forgotten the session, the call is made in a new one."""
         try:
-            connection = await self._connected()
-            if all(each.name != tool for each in await connection.tools()):
-                return failed(f"the server {self.name!r} has no tool {tool[:80]!r} any longer")
-            return await connection.call(tool, arguments, timeout)
+            try:
+                return await self._called(tool, arguments, timeout)
+            except Expired:
+                return await self._called(tool, arguments, timeout)
         except Unusable as error:
             return failed(str(error))
         except Lost as error:
             again = (
-                "it is started anew when it is next used" if self._starts <= MAX_RESTARTS else "it is not started again"
+                "it is started anew when it is next used"
+                if self._failures <= MAX_RESTARTS
+                else "it is not started again"
             )
             return failed(
                 f"the server {self.name!r} was lost during the call, which may have been carried out: {error}; {again}"
             )
+
+    async def _called(self, tool: str, arguments: Mapping[str, Any], timeout: float) -> Returned:
+        connection = await self._connected()
+        if all(each.name != tool for each in await connection.tools()):
+            return failed(f"the server {self.name!r} has no tool {tool[:80]!r} any longer")
+        return await connection.call(tool, arguments, timeout)
 
     async def close(self) -> None:
         """End it, within 10 s."""
@@ -102,7 +111,7 @@ class Server:
         if self._starting is None:
             if self._began and self._clock() - self._began > FORGIVEN_SECONDS:
                 self._starts = 0
-            if self._closed or self._starts > MAX_RESTARTS:
+            if self._closed or self._failures > MAX_RESTARTS:
                 raise Unusable(self._gone())
             self._starting = asyncio.create_task(self._start(), name=f"start-{self.name}")
             self._starting.add_done_callback(self._started)
@@ -115,6 +124,11 @@ class Server:
             if (asking := asyncio.current_task()) and asking.cancelling():
                 raise
             raise Unusable(self._gone()) from None  # the start was cancelled, for the run is over
+
+    @property
+    def _failures(self) -> int:
+        """Starts that came to a bad end, as the server is lost. That it forgot a session is none."""
+        return max(0, self._starts - bool(self._connection and self._connection.expired))
 
     def _gone(self) -> str:
         if self._closed:
@@ -132,11 +146,26 @@ class Server:
         client = await asyncio.to_thread(_client)
         if self._connection:
             await self._connection.close()
-        if self._starts:
-            await asyncio.sleep(max(0.0, self._pause(self._starts)))
-        self._starts, self._began = self._starts + 1, 0.0
-        connection: Connection = client.Connection(self.settings, self._keeper)
-        self._connection = connection
-        await connection.opened()
+        if failures := self._failures:
+            await asyncio.sleep(max(0.0, self._pause(failures)))
+        self._starts, self._began = failures + 1, 0.0
+        connection = await self._opened(client)
         self._began = self._clock()
         return connection
+
+    async def _opened(self, client: Any) -> "Connection":
+        """If need be by the older protocol: some servers that speak it end at the question whether they speak the newer one,
+        which comes before all else."""
+        first: Connection = client.Connection(self.settings, self._keeper, self._pause, older=self._older)
+        self._connection = first
+        try:
+            return await first.opened()
+        except Lost:
+            if self._older or not first.speechless:
+                raise
+        await first.close()
+        second: Connection = client.Connection(self.settings, self._keeper, self._pause, older=True)
+        self._connection = second
+        await second.opened()
+        self._older = True
+        return second

@@ -135,7 +135,10 @@ async def _start(settings: McpServer) -> Process:
     env = {**get_default_environment(), **{name: value.get_secret_value() for name, value in settings.env.items()}}
     command = shutil.which(settings.command, path=env.get("PATH"))
     if command is None:
-        raise FileNotFoundError(f"no program is called {settings.command[:100]!r}")
+        hint = "; arguments belong in `args`, one each" if " " in settings.command.strip() else ""
+        raise FileNotFoundError(f"no program is called {settings.command[:100]!r}{hint}")
+    if settings.cwd and not await anyio.Path(settings.cwd).is_dir():
+        raise FileNotFoundError(f"its `cwd`, {settings.cwd[:100]!r}, is no folder")
     return await asyncio.create_subprocess_exec(
         *(command, *settings.args),
         stdin=PIPE,

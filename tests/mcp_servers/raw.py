@@ -1,7 +1,7 @@
 """A server by hand, over stdin and stdout: `raw.py WAY...`. It speaks the protocol of 2025-11-25 unless told otherwise.
 
 Ways at the start: `ends`, `mute`, `late=SECONDS`, `stubborn` (ends neither with stdin nor by SIGTERM), `leaves-child`, `noisy`, `heir=SECONDS` (a child has the last word on stderr), `odd-tools`,
-`many-tools`, `endless-pages`, `broken-listing`, `no-tools`, `learns` (has the tools of `LESSONS`, the next at each `learn`). What happens in
+`many-tools`, `endless-pages`, `broken-listing`, `no-tools`, `older` (ends at a first word that it does not know), `brackets` (arguments with odd names), `learns` (has the tools of `LESSONS`, the next at each `learn`). What happens in
 a call, its tool's name says.
 """
 
@@ -47,6 +47,9 @@ def tools() -> Any:
         return "none" if LESSONS[0] == "broken" else every
     if "odd-tools" in WAYS:
         return ODD
+    if "brackets" in WAYS:
+        odd: Any = {"type": "object", "properties": {"filter[name]": {}, "created>": {}}, "required": ["filter[name]"]}
+        return [{"name": "given", "inputSchema": odd}]
     if "many-tools" in WAYS:
         return [{"name": f"tool{number:04}", "inputSchema": ANY} for number in range(1_000)]
     hints = {"echo": {"readOnlyHint": True}, "dies": {"destructiveHint": True}, "pid": {"readOnlyHint": False}}
@@ -101,6 +104,7 @@ def called(name: str, arguments: dict[str, Any]) -> Any:
         "where": os.getcwd(),
         "pid": str(os.getpid()),
         "count": str(number),
+        "given": json.dumps(arguments),
         **dict.fromkeys(("learn", "burn", "look"), "done"),
     }
     if name in known:
@@ -155,6 +159,8 @@ def answer(request: dict[str, Any]) -> Any:
 
 def reply(request: dict[str, Any]) -> None:
     if request["method"] == "server/discover":
+        if "older" in WAYS:
+            sys.exit("expect initialize request")
         error = {"code": -32601, "message": "Method not found"}
         print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}), flush=True)
         return
