@@ -49,7 +49,7 @@ async def arun(
     """Ask a team of agents one question and return what came of it.
 
     `config` is a file, a mapping of the same shape, or None for the user's own configuration, else the embedded model's
-    team; `profile` is one of its profiles. `context` are files of text, which become part of the question, and images,
+    team; `profile` is one of its profiles, or of the file that a session is from. `context` are files of text, which become part of the question, and images,
     which go with it as `media` does. The session is kept in a new folder under `session_dir`.
     `session` names one to go on with instead: an id, the only id that begins so, a name, a path, or an empty text for the latest.
     What was asked and answered in it is told to the agents; without `config` it goes on with its own. A run of it that came
@@ -64,8 +64,7 @@ async def arun(
     found = None if session is None else sessions.find(str(session), session_dir)
 
     def choose(state: State) -> Loaded:
-        own = config is None and not profile and state.asked is not None and state.asked.config
-        return recorded(state, str(found)) if own else resolve(config, profile)
+        return resolve(config, profile) if config is not None else its_own(state, str(found), profile)
 
     chosen = choose if found else resolve(config, profile)
     async with Conversation(chosen, session=found, session_dir=session_dir, progress=progress) as conversation:
@@ -75,6 +74,14 @@ async def arun(
             if not (question and result.answer):
                 return result
         return await conversation.ask(text, media=(*media, *images), sinks=sinks)
+
+
+def its_own(state: State, where: str, profile: str = "") -> Loaded:
+    """The configuration that the session at `where` goes on with, unless another is named: the recorded one, or a `profile`
+    of the file that this is from."""
+    if not (state.asked and state.asked.config):
+        return resolve(None, profile)
+    return resolve(state.asked.template or None, profile) if profile else recorded(state, where)
 
 
 def check_losses(conversation: Conversation) -> None:

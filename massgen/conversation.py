@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -154,8 +154,6 @@ class Conversation:
             template(self.loaded),
             window(self.loaded.config, self.state.exchanges),
         )
-        if plan and (before := self.state.plans.get("")):
-            plan = replace(plan, deleted=tuple(before.tasks.keys() - {task.id for task in plan.tasks}))
         return await self._perform(asked, log, folder, sinks(folder) if callable(sinks) else sinks, plan)
 
     async def finish(self, *, sinks: Sinks = ()) -> Result:

@@ -49,8 +49,8 @@ def due(state: State, rules: Rules) -> list[Step]:
     """What is to happen now: agents to ask and facts to record. Empty: wait for a turn to end, or the run is over."""
     if state.stopped or state.asked is None:
         return []
-    if freed := next(_freed(state), None):
-        return [freed]
+    if first := next(freed(state), None):
+        return [first]
     if state.chosen is None:
         return _summary(state) if state.oldest and state.living else _deliberation(state, rules)
     if cancelled := _cancelled(state, "solo", "answer", "decide"):
@@ -71,7 +71,7 @@ def plan_of(state: State, rules: Rules, agent: str) -> tuple[str, Plan]:
     return name, replace(state.plans.get(name, Plan()), limit=rules.max_tasks_per_plan, scope=scope)
 
 
-def _freed(state: State, ending: str = "") -> Iterator[Fact]:
+def freed(state: State, ending: str = "") -> Iterator[Fact]:
     """Puts back what agents were doing who left, or whose turn failed; with an `ending`, turns that are open fail, too."""
     plans = ((name, plan) for name, plan in state.plans.items() if not name or name in state.seats)
     for name, plan in plans:
@@ -192,7 +192,7 @@ def _conclusion(state: State, rules: Rules, chosen: Chosen) -> list[Step]:
 
 def cut_short(state: State) -> list[Fact]:
     """What to record when time has run out: the end of open turns, and the best answer so far, if there is one."""
-    ended = [*interrupted(state, "cancelled", "time ran out"), *_freed(state, "time ran out")]
+    ended = [*interrupted(state, "cancelled", "time ran out"), *freed(state, "time ran out")]
     if state.presented:
         return [*ended, Stopped("answered")]
     if state.answers:

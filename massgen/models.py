@@ -82,7 +82,7 @@ def find(name: str = "") -> ModelEntry:
 def ensure(model: str | ModelEntry = "", progress: Progress = _quiet) -> Path:
     """The file of `model`, checked; fetched first if it is not in the cache. What `progress` raises stops the download."""
     if own := os.environ.get("MASSGEN_LOCAL_MODEL"):
-        return _own_file(Path(own).expanduser())
+        return _own_file(Path(os.path.expanduser(own)))
     entry = find(model) if isinstance(model, str) else model
     return cached(entry) or _fetch(entry, progress)
 

@@ -16,6 +16,7 @@ from massgen.coordination import (
     ballot,
     cut_short,
     due,
+    freed,
     interrupted,
     may_answer,
     patient,
@@ -111,6 +112,7 @@ class Orchestrator:
             raise LogError("the log holds no question to go on with", where=str(self.log.path), fix="Ask it anew.")
         if isinstance(asked, Asked):
             self.record(*interrupted(self.state, "interrupted", "the process ended"))
+            self.record(*(freed(self.state) if self.state.unfinished else ()))  # a crash may have come before that
         self.record(asked, *([plan_given(self.state, plan)] if plan else []))
         try:
             await self._until_stopped()

@@ -29,7 +29,7 @@ def working_directory() -> str:
 
 def _home(name: str) -> Path | None:
     home = os.environ.get("MASSGEN_HOME")
-    return Path(home).expanduser().absolute() / name if home else None
+    return Path(os.path.expanduser(home)).absolute() / name if home else None
 
 
 def _platform(function: str) -> Path:

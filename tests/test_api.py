@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 import massgen
-from massgen.app import check_question, resolve, timed
+from massgen.app import check_question, its_own, resolve, timed
 from massgen.config.loading import Loaded
 from massgen.errors import ConfigError, Exit, LogError, UsageError
-from massgen.events import Recorded
+from massgen.events import Asked, Recorded
 from massgen.log import read
+from massgen.state import State, fold
 from tests.providers import Simulator, Team, fault
 
 
@@ -84,6 +85,17 @@ def test_a_profile_is_one_of_the_file_the_mapping_or_the_users_own_configuration
     assert models(resolve(None)) == ["cheap", "cheap"]
     with pytest.raises(ConfigError, match="dev"):
         resolve(None, "deb")
+
+
+def test_a_session_goes_on_with_its_own_configuration_or_a_profile_of_its_file(tmp_path: Path) -> None:
+    dev = {"agents": [{"id": name, "backend": {"model": "cheap"}} for name in ("ada", "bob")]}
+    file = tmp_path / "team.yaml"
+    file.write_text(json.dumps(team("http://localhost:1/v1", profiles={"dev": dev})))
+    asked = Asked("Why?", (), config=resolve(file).source, template=str(file))
+    state = fold([Recorded(1, 0.0, asked)])
+    assert models(its_own(state, "here")) == ["ada", "bob"]
+    assert models(its_own(state, "here", "dev")) == ["cheap", "cheap"]
+    assert its_own(State(), "here").config == resolve(None).config
 
 
 def test_the_users_own_configuration_is_read_even_where_it_is_broken(tmp_path: Path) -> None:

@@ -726,8 +726,11 @@ async def test_whoever_cancels_the_mode_itself_cancels_the_turn(talk: Talker) ->
 async def test_a_conversation_goes_on_where_it_was_left(talk: Talker) -> None:
     before = await talk("What is it?", "And why?", agents=1)
     assert before.folder
+    with (before.folder / "events.jsonl").open("a") as log:
+        log.write("{")
     went = await talk("Since when?", "/status", agents=1, session=before.folder)
     assert f"session {before.folder.name} goes on, after:" in went.err
+    assert "events.torn" in went.err
     assert "> And why?" in went.err
     assert went.asked == ["What is it?", "And why?", "Since when?"]
     assert "3 questions" in went.err

@@ -18,6 +18,8 @@ def test_a_tilde_and_a_relative_home_become_absolute(monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASSGEN_HOME", "here")
     assert cache_dir() == tmp_path / "here" / "cache"
+    monkeypatch.setenv("MASSGEN_HOME", "~nobody-is-called-so/x")
+    assert cache_dir() == tmp_path / "~nobody-is-called-so" / "x" / "cache"
 
 
 @pytest.mark.parametrize("unset", [True, False])

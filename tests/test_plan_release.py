@@ -141,6 +141,22 @@ def test_a_release_that_a_crash_cut_off_comes_before_the_agent_is_asked_again(tm
     assert agrees(played.facts, how)
 
 
+@pytest.mark.parametrize("how", [TEAM, OWN])
+def test_a_release_that_a_crash_cut_off_comes_before_another_question(tmp_path: Path, how: Rules) -> None:
+    played = session(tmp_path, how)
+    bob = worker("", [PLAN], [moved("a")])
+    bob.cues = [Cue("refused")]
+    why = played.ask("Why?", {"alice": worker("Sky."), "bob": bob}).seats["bob"].left
+    failed = next(each for each in played.facts if isinstance(each.fact, TurnFailed))
+    save(played.facts[: failed.seq], played.path)
+    bob = worker("Sea.")
+    played.ask("And now?", {"alice": worker("Sky."), "bob": bob})
+    (back,) = given_back(played.facts)
+    assert (back.agent, standing(back.tasks[0])) == ("bob", ("pending", "", why))
+    assert f"Ready: a: Do a. ({why}); b: Do b." in bob.requests[0].messages[0].text
+    assert agrees(played.facts, how)
+
+
 def test_who_failed_is_told_who_does_its_task_now(tmp_path: Path) -> None:
     played = session(tmp_path)
     alice = worker("Sky.", [PLAN], [("get_ready_tasks", {})], [("get_ready_tasks", {})], [moved("a")])

@@ -54,6 +54,14 @@ def test_the_plan_of_the_latest_session_is_shown_as_it_stands(
     ]
 
 
+def test_a_session_that_is_kept_elsewhere_is_found_there(
+    planned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned.parent.rename(tmp_path / "elsewhere")
+    ran("--session-dir", "elsewhere")
+    assert "2 of 4 tasks completed" in capsys.readouterr().out
+
+
 def test_scripts_get_every_field_and_what_is_ready(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ran(str(planned), "--json")
     (plan,) = json.loads(capsys.readouterr().out)

@@ -213,7 +213,10 @@ def test_how_many_more_there_are_is_said(three: list[Path], capsys: Output) -> N
     assert capsys.readouterr().err == "massgen: and 1 more; --limit shows them\n"
 
 
-def test_sessions_that_are_kept_elsewhere_are_managed_there(tmp_path: Path, capsys: Output) -> None:
+def test_sessions_that_are_kept_elsewhere_are_managed_there(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     kept(IDS[0], whole(1))
     root = tmp_path / "elsewhere"
     folder = written(root, IDS[1], troubled().facts).parent
@@ -231,6 +234,8 @@ def test_sessions_that_are_kept_elsewhere_are_managed_there(tmp_path: Path, caps
     assert told(capsys, "delete", "Capitals", "--yes", *there) == ""
     assert listed(capsys, *there) == []
     assert listed(capsys) == [IDS[0]]
+    assert told(capsys, "import", str(sessions.folder() / IDS[0]), "--session-dir", f"~/{root.name}") == f"{IDS[0]}\n"
+    assert listed(capsys, *there) == [IDS[0]]
 
 
 @pytest.mark.parametrize("folder", ["nosuch", ""])

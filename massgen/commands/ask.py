@@ -166,15 +166,12 @@ class _Asking:
 
     def _chosen(self, state: "State") -> "Loaded":
         """The configuration to go on with: the session's own unless the command line names one, or a profile of its file."""
-        from massgen.app import resolve
-        from massgen.continuing import recorded
+        from massgen.app import its_own
 
-        options, asked = self.options, state.asked
-        if options.config or options.quick or not (asked and asked.config):
+        options = self.options
+        if options.config or options.quick or not (state.asked and state.asked.config):
             return self._loaded()
-        if options.profile_name:
-            return self._changed(resolve(asked.template or None, options.profile_name))
-        return self._changed(recorded(state, str(self.session)))
+        return self._changed(its_own(state, str(self.session), options.profile_name))
 
     def _loaded(self) -> "Loaded":
         """The configuration in force. Also learns what is secret in it."""

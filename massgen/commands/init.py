@@ -1,5 +1,6 @@
 """`massgen init`: a newcomer's first configuration, from what is found here and a few questions."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def _output(given: Given) -> tuple[Path, bool]:
         if click.confirm(f"{path} is there already. Replace it?", err=True):
             return path, True
         path = _asked(given, "Write to", "", Path)
-    return path.expanduser(), given.force
+    return Path(os.path.expanduser(path)), given.force
 
 
 def _usual() -> Path:

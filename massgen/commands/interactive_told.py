@@ -28,10 +28,11 @@ def team(roster: "Sequence[Member]") -> str:
 
 def recap(conversation: "Conversation", folder: Path) -> str:
     """What a conversation that goes on was about, and what is different now."""
-    from massgen.continuing import changes, last, recovered
+    from massgen.continuing import changes, last, recovered, set_aside
 
     state = conversation.state
-    lines = [f"session {folder.name} goes on, after:", *last(state)]
+    torn = set_aside(conversation.facts)
+    lines = [*([torn] if torn else []), f"session {folder.name} goes on, after:", *last(state)]
     if different := changes(state, conversation.team.roster, conversation.source):
         lines += ["what is different now:", *(f"  {line(each, 200)}" for each in different)]
     if state.unfinished:

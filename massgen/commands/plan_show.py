@@ -1,10 +1,12 @@
 """`massgen plan show`: the plans of a session, as they stand now."""
 
 import json
+from pathlib import Path
 
 import click
 
 from massgen import sessions
+from massgen.commands.session_dir import SESSION_DIR
 from massgen.console import put, tell
 from massgen.events import PlanChanged
 from massgen.log import read
@@ -20,13 +22,14 @@ MAX_TASK = 300
 @click.command()
 @click.argument("session", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the plans, each with its tasks in their order.")
-def show(session: str, as_json: bool) -> None:
+@SESSION_DIR
+def show(session: str, as_json: bool, session_dir: Path) -> None:
     """Show the plans of SESSION: each task with how far it is, who does it, and what it waits for.
 
     SESSION is an id, its beginning, a name, or a path; without it, the latest. A team has one plan, or each agent its own;
     they outlast a question.
     """
-    folder = sessions.find(session)
+    folder = sessions.find(session, session_dir)
     if not session:
         tell(f"massgen: session {folder.name}")
     plans = fold(read(folder / sessions.LOG_NAME).of(PlanChanged)).plans  # nothing else is even decoded

@@ -13,9 +13,10 @@ def _root(context: click.Context, option: click.Parameter, value: str | None) ->
     """One that was named must be there: a misspelt one would be without any session."""
     if value is None:
         return sessions.folder()
-    if not os.path.isdir(value):
+    folder = os.path.expanduser(value)
+    if not os.path.isdir(folder):
         raise UsageError(f"--session-dir {value!r}: there is no such folder")
-    return Path(os.path.abspath(value))
+    return Path(os.path.abspath(folder))
 
 
 SESSION_DIR = click.option(

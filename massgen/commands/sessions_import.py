@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from massgen.commands.session_dir import SESSION_DIR
 from massgen.console import put, tell
 from massgen.errors import Exit, MassgenError
 
 
 @click.command("import")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-def import_sessions(paths: tuple[Path, ...]) -> int:
+@SESSION_DIR
+def import_sessions(paths: tuple[Path, ...], session_dir: Path) -> int:
     """Make the session at each PATH one of yours, and print its id.
 
     PATH is a session's folder from another machine, a JSON export, or a folder of the public MassGen: a session
@@ -24,7 +26,7 @@ def import_sessions(paths: tuple[Path, ...]) -> int:
     code = Exit.ANSWER
     for path in paths:
         try:
-            made = imported(path)
+            made = imported(path, session_dir)
         except MassgenError as error:
             tell(f"massgen: {error}")
             code = Exit.USAGE

@@ -121,7 +121,7 @@ def limits_file(tree: Node, config: Config) -> Path | None:
     """The file that `rate_limits` names, from the folder of the file where that stands."""
     match config.rate_limits:
         case str(name):
-            return Path(tree.mapping["rate_limits"].file).parent / Path(name).expanduser()
+            return Path(tree.mapping["rate_limits"].file).parent / os.path.expanduser(name)
         case _:
             return None
 

@@ -45,7 +45,7 @@ def _inner(rules: Mapping[Pattern, Place], key: str) -> Mapping[Pattern, Place]:
 
 
 def _folder(text: str, folder: Path) -> str:
-    return text if text.startswith(("/", "${")) else str(folder.absolute() / Path(text).expanduser())
+    return text if text.startswith(("/", "${")) else str(folder.absolute() / os.path.expanduser(text))
 
 
 def _or_name(text: str, folder: Path) -> str:
