@@ -53,8 +53,8 @@ def serving(environment: Mapping[str, str]) -> Generator[str]:
         process = subprocess.Popen(
             program, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, pass_fds=[listener.fileno()]
         )
+    assert process.stdout
     with process:  # which closes its stdin, and waits
-        assert process.stdout
         process.stdout.readline()
         yield name
 
@@ -274,9 +274,10 @@ def _live(order: Mapping[str, Any], ends: Sequence[int]) -> Never:
     try:
         _become(order, ends)
         code = _ran()
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
-        if sys.exc_info()[0]:
-            traceback.print_exc()
         os._exit(code)
 
 
@@ -314,8 +315,9 @@ def _ran() -> int:
         code = int(end.code or 0)
     vars(threading)["_shutdown"]()
     vars(atexit)["_run_exitfuncs"]()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
+    sys.stdout.flush()
     return code
 
 
