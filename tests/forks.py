@@ -1,45 +1,22 @@
-"""The command `massgen` as processes of their own, each forked from one that has loaded the libraries: that takes 10 ms of CPU where
-a start takes up to a second and a half.
-
-`python -m tests.forks FD`: at the socket FD it listens for orders, a connection each: JSON (`arguments`, `folder`, `environment`)
-with stdin, stdout and stderr. It answers with the process's id and, when that has ended, with how. It ends with its stdin.
+"""The command `massgen` as processes of their own, each forked from one that has loaded the libraries (`tests.forking`): that
+takes 25 ms of CPU where a start takes 0.15 to 3 s.
 """
 
 import asyncio
 import atexit
 import functools
-import gc
-import importlib
-import io
 import json
 import os
-import pkgutil
-import selectors
 import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-import traceback
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
-MOST = 2**17
-"""Bytes of an order; what is longer, is refused by the kernel."""
-_SLOW = (
-    "coverage",
-    "mcp",
-    "prompt_toolkit",
-    "rich.live",
-    "massgen.backends.gateway",
-    "massgen.backends.tokens",
-    "massgen.toolbox.server",
-)
-"""What the command loads where it is needed; a module's `preload` loads what that needs."""
 
 
 @contextmanager
@@ -49,7 +26,7 @@ def serving(environment: Mapping[str, str]) -> Generator[str]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(name)
         listener.listen()
-        program, pipe = [sys.executable, "-m", "tests.forks", str(listener.fileno())], subprocess.PIPE
+        program, pipe = [sys.executable, "-m", "tests.forking", str(listener.fileno())], subprocess.PIPE
         process = subprocess.Popen(
             program, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, pass_fds=[listener.fileno()]
         )
@@ -208,118 +185,3 @@ def _ordered(order: Mapping[str, Any], ends: Sequence[int]) -> socket.socket:
     told.connect(address())
     socket.send_fds(told, [json.dumps(order).encode()], ends)
     return told
-
-
-# The process that forks
-
-
-def _load() -> None:
-    import massgen
-
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command does
-    names = [each.name for each in pkgutil.walk_packages(massgen.__path__, "massgen.")]
-    for name in (*names, *_SLOW):
-        if not name.endswith("__main__"):
-            module = importlib.import_module(name)
-            if preload := vars(module).get("preload"):
-                preload().join()
-    gc.disable()
-    gc.freeze()
-
-
-def _serve(listener: socket.socket) -> None:
-    _load()
-    print(flush=True)
-    events = selectors.DefaultSelector()
-    events.register(listener, selectors.EVENT_READ, lambda: _begin(listener, events))
-    events.register(0, selectors.EVENT_READ, sys.exit)
-    while True:
-        for key, _ in events.select():
-            key.data()
-
-
-def _begin(listener: socket.socket, events: selectors.BaseSelector) -> None:
-    told, _ = listener.accept()
-    order, ends, _, _ = socket.recv_fds(told, MOST, 3)
-    if not (child := os.fork()):
-        _live(json.loads(order), ends)
-    for each in ends:
-        os.close(each)
-    ended = os.pidfd_open(child)
-    events.register(ended, selectors.EVENT_READ, lambda: _tell(events, told, child, ended))
-    events.register(told, selectors.EVENT_READ, lambda: _abandon(events, told, child))
-    with suppress(OSError):
-        told.send(str(child).encode())
-
-
-def _abandon(events: selectors.BaseSelector, told: socket.socket, child: int) -> None:
-    """Who ordered it is gone, as if it were itself what was killed."""
-    if told in events.get_map():  # and not told just now that it has ended
-        events.unregister(told)
-        os.kill(child, signal.SIGKILL)
-
-
-def _tell(events: selectors.BaseSelector, told: socket.socket, child: int, ended: int) -> None:
-    events.unregister(ended)
-    os.close(ended)
-    if told in events.get_map():
-        events.unregister(told)
-    with told, suppress(OSError):
-        told.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
-
-
-def _live(order: Mapping[str, Any], ends: Sequence[int]) -> Never:
-    """The rest of a forked process's life; whatever comes, it does not return to what the forking process does."""
-    code = 1
-    try:
-        _become(order, ends)
-        code = _ran()
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        os._exit(code)
-
-
-def _become(order: Mapping[str, Any], ends: Sequence[int]) -> None:
-    """What Python does at its start."""
-    for number, each in enumerate(ends):
-        os.dup2(each, number)
-    os.closerange(3, 256)
-    os.chdir(order["folder"])
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    time.tzset()
-    sys.path[0] = order["folder"]
-    sys.argv = ["massgen", *order["arguments"]]
-    sys.stdin = sys.__stdin__ = _stream(0, "r", "strict")
-    sys.stdout = sys.__stdout__ = _stream(1, "w", "strict")
-    sys.stderr = sys.__stderr__ = _stream(2, "w", "backslashreplace")
-
-
-def _stream(number: int, mode: str, errors: str) -> io.TextIOWrapper:
-    binary = open(number, f"{mode}b", closefd=False)  # noqa: SIM115 - lives as long as the process
-    return io.TextIOWrapper(binary, "utf-8", errors, line_buffering=number == 2 or os.isatty(number))
-
-
-def _ran() -> int:
-    """The command, and what Python does at its end; its exit code."""
-    if "COVERAGE_PROCESS_CONFIG" in os.environ:
-        import coverage
-
-        coverage.process_startup()
-    code = 0
-    try:
-        importlib.import_module("massgen.__main__").main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    vars(threading)["_shutdown"]()
-    vars(atexit)["_run_exitfuncs"]()
-    with suppress(OSError):
-        sys.stderr.flush()
-    sys.stdout.flush()
-    return code
-
-
-if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyte
 import pytest
@@ -77,7 +78,7 @@ async def seen(tmp_path: Path, team: Team, **env: str) -> tuple[Window, int]:
     """The window in which a team of three has answered, and the exit code."""
     async with Simulator(paced(team, latency=0.2, chunks=4)) as simulator, window() as (shown, theirs):
         config = write_config(tmp_path / "team.yaml", simulator.base_url)
-        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         async with started(
             "--config", str(config), "What is it?", env={"TERM": "xterm-256color", **env}, **ends
         ) as run:
@@ -103,7 +104,7 @@ async def test_ctrl_z_gives_the_cursor_back_until_the_run_goes_on(tmp_path: Path
         window() as (shown, theirs),
     ):
         config = write_config(tmp_path / "team.yaml", simulator.base_url)
-        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         async with (
             started("--config", str(config), "What?", env={"TERM": "xterm"}, program=COLD, **ends) as run,
             asyncio.timeout(SECONDS),
