@@ -12,6 +12,10 @@ from typing import Any
 import psutil
 import yaml
 
+from tests import forks
+
+COLD = ("-m", "massgen")
+"""The `program` that starts as a user's does. Without one the command is forked (`tests.forks`) where that can be the same."""
 SECONDS = 20.0
 """What a command may take; half a second on an idle machine."""
 
@@ -37,12 +41,17 @@ def write_config(path: Path, base_url: str, agents: int = 3, **sections: Any) ->
 
 @asynccontextmanager
 async def started(
-    *arguments: str, env: Mapping[str, str] | None = None, program: tuple[str, ...] = ("-m", "massgen"), **how: Any
+    *arguments: str, env: Mapping[str, str] | None = None, program: tuple[str, ...] | None = None, **how: Any
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """The command, running; whatever is left of it is killed at the end."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
+    how = {**dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE), **how}
+    environment = {**os.environ, **(env or {})}
+    if program is None and forks.can(env or {}, how):
+        async with forks.forked(arguments, environment, **how) as process:
+            yield process
+        return
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *program, *arguments), **{**pipes, **how}, env={**os.environ, **(env or {})}
+        *(sys.executable, *(COLD if program is None else program), *arguments), env=environment, **how
     )
     try:
         yield process

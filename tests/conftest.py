@@ -1,6 +1,8 @@
 """What every test stands on: a home of its own, no keys, no proxies."""
 
+import gc
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +30,21 @@ _TRACED = frozenset({"test_command", "test_config_command", "test_continue", "te
 _UNTRACED = frozenset({"test_config_fuzz", "test_durability", "test_interruptions", "test_log_fuzz", "test_planted_bugs", "test_truths"})  # fmt: skip
 """Modules that run by the hundred what others run once: coverage leaves them out, for the same reason."""
 assert all(Path(__file__).with_name(f"{name}.py").exists() for name in _TRACED | _UNTRACED), "a module was renamed"
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # as under nohup, or in the background of a script
+        signal.signal(_number, _handler)
 _left_out: dict[str, list[pytest.Item]] = {}
+
+
+def pytest_collectstart() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: looking for garbage among its million objects takes half a second each time."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from massgen.errors import Exit
-from tests.command import Ran, ended, left_running, massgen, started, write_config
+from tests.command import COLD, Ran, ended, left_running, massgen, started, write_config
 from tests.providers import Simulator, Team, call, fault, hang, say
 from tests.providers.policy import Call, Policy, Reply
 
@@ -50,7 +50,7 @@ def facts(home: Path) -> list[dict[str, object]]:
 
 
 async def test_the_final_answer_alone_goes_to_stdout(config: str) -> None:
-    ran = await massgen("--config", config, QUESTION)
+    ran = await massgen("--config", config, QUESTION, program=COLD)
     assert (ran.code, ran.out) == (Exit.ANSWER, "Paris.\n")
     assert "m1" in ran.err
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from massgen.errors import Exit
-from tests.command import left_running, massgen, started
+from tests.command import COLD, left_running, massgen, started
 from tests.test_command import facts
 
 pytestmark = [pytest.mark.local_model, pytest.mark.timeout(120)]
@@ -13,7 +13,7 @@ QUESTION = "What is the capital of France?"
 
 
 async def test_a_team_of_three_answers_without_a_key_or_a_configuration(model: Path, tmp_path: Path) -> None:
-    ran = await massgen(QUESTION, env={"MASSGEN_LOCAL_MODEL": str(model)}, seconds=100)
+    ran = await massgen(QUESTION, env={"MASSGEN_LOCAL_MODEL": str(model)}, seconds=100, program=COLD)
     assert ran.code == Exit.ANSWER
     assert "Paris" in ran.out
     assert "a small embedded model answers" in ran.err

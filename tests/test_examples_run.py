@@ -21,7 +21,7 @@ from massgen.config.loading import load
 from massgen.errors import Exit
 from massgen.events import ToolReturned
 from massgen.log import read
-from tests.command import massgen
+from tests.command import COLD, massgen
 from tests.mcp_servers import MODULES
 from tests.providers import Call, Hosted, Reply, Simulator, Team, call, say
 from tests.test_examples import needs
@@ -35,6 +35,8 @@ WIRES = {
 """Which APIs a type of backend may call; all others speak chat completions."""
 
 
+STARTED = ("claude", "mixed-providers", "openai", "tools/files")
+"""Templates whose command is started, and not forked: they load the gateway, no gateway, servers of tools."""
 SEARCH = (Hosted("web_search", "capital of France", "https://example.org/paris"),)
 
 
@@ -162,8 +164,9 @@ async def test_a_template_answers(name: str, profile: str, tmp_path: Path) -> No
         file = tmp_path / "team.yaml"
         file.write_text(yaml.safe_dump(redirected(config, name, simulator)))
         chosen = ("--profile-name", profile) if profile else ()
+        how: dict[str, Any] = {"program": COLD} if name in STARTED else {}
         ran = await massgen(
-            "--config", str(file), *chosen, "What is the capital of France?", env=env, seconds=80, cwd=tmp_path
+            "--config", str(file), *chosen, "What is the capital of France?", env=env, seconds=80, cwd=tmp_path, **how
         )
         calls = simulator.calls
     assert (ran.code, ran.out in final_answers(config)) == (Exit.ANSWER, True), ran.err

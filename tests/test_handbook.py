@@ -22,7 +22,7 @@ def _at_the_root(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(scope="module")
 def world(model: Path) -> Iterator[Mapping[str, str]]:
-    with console.world(model) as variables:
+    with console.world(model, many=True) as variables:
         yield variables
 
 

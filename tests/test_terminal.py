@@ -18,7 +18,7 @@ import pyte
 import pytest
 
 from massgen.errors import Exit
-from tests.command import SECONDS, started, write_config
+from tests.command import COLD, SECONDS, started, write_config
 from tests.providers import Simulator, Team
 from tests.providers.policy import paced
 
@@ -106,7 +106,7 @@ async def test_ctrl_z_gives_the_cursor_back_until_the_run_goes_on(tmp_path: Path
         config = write_config(tmp_path / "team.yaml", simulator.base_url)
         ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         async with (
-            started("--config", str(config), "What?", env={"TERM": "xterm"}, **ends) as run,
+            started("--config", str(config), "What?", env={"TERM": "xterm"}, program=COLD, **ends) as run,
             asyncio.timeout(SECONDS),
         ):
             os.close(theirs)

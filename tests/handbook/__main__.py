@@ -58,7 +58,7 @@ def check(chosen: Sequence[Path], *, run: bool) -> int:
 
 
 def run_problems(chosen: Sequence[Path]) -> Iterator[Problem]:
-    with console.world(ensure(SMALLEST)) as variables, tempfile.TemporaryDirectory() as folder:
+    with console.world(ensure(SMALLEST), many=len(chosen) > 1) as variables, tempfile.TemporaryDirectory() as folder:
         for number, page in enumerate(chosen):
             yield from run_page(page, variables, Path(folder, str(number)))
         if told := python_blocks.run(variables, Path(folder, "blocks")):
@@ -83,7 +83,7 @@ def _run(page: Path, variables: Mapping[str, str], home: Path) -> list[console.R
 
 def update(chosen: Sequence[Path]) -> int:
     generate.main([])
-    with console.world(ensure(SMALLEST)) as variables, tempfile.TemporaryDirectory() as folder:
+    with console.world(ensure(SMALLEST), many=len(chosen) > 1) as variables, tempfile.TemporaryDirectory() as folder:
         for number, page in enumerate(chosen):
             home = Path(folder, str(number))
             if page.suffix == ".ipynb":

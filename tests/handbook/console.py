@@ -12,11 +12,12 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forks
 from tests.handbook.fences import Fence, Problem, fences
 
 SECONDS = 90
@@ -96,20 +97,34 @@ def _width(fence: Fence, line: str) -> int:
 
 
 @contextmanager
-def world(model: Path) -> Iterator[Mapping[str, str]]:
+def world(model: Path, *, many: bool = False) -> Generator[Mapping[str, str]]:
     """The variables by which programs live in a world without network, where embedded agents think with `model`.
 
-    That something tried to reach a host that does not exist there is an error."""
+    `many` commands are forked from one that has started there. That something tried to reach a host that does not exist there is
+    an error."""
     with tempfile.TemporaryDirectory() as folder:
         program = [sys.executable, "-m", "tests.handbook.world", folder]
         with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin
             assert process.stdout
-            yield {**json.loads(process.stdout.readline()), "MASSGEN_LOCAL_MODEL": str(model)}
+            variables = {**json.loads(process.stdout.readline()), "MASSGEN_LOCAL_MODEL": str(model)}
+            with _forking(variables, Path(folder)) if many else nullcontext(variables) as known:
+                yield known
             process.stdin.close()
             refused = json.loads(process.stdout.readline())["refused"]
     if refused:
         raise RuntimeError(f"pages tried to reach {', '.join(sorted(set(refused)))}")
+
+
+@contextmanager
+def _forking(variables: Mapping[str, str], folder: Path) -> Generator[Mapping[str, str]]:
+    """`variables` with a `massgen` first in the path that is a fork. It trusts the world's authority from its start."""
+    known = {**environment(folder), **variables}
+    with forks.serving(known) as address:
+        program = folder / "massgen"
+        program.write_text(forks.program(address))
+        program.chmod(0o700)
+        yield {**variables, "PATH": f"{folder}{os.pathsep}{known['PATH']}"}
 
 
 def run(page: Path, variables: Mapping[str, str], home: Path) -> list[Ran]:

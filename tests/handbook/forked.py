@@ -5,6 +5,7 @@ with `PYTHONPATH` leading there, reads lines of stdin (arguments as JSON) and an
 """
 
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -59,6 +60,7 @@ def gate(root: Path, environment: Mapping[str, str]) -> Generator[Gate]:
 
 def _serve() -> None:
     runpy.run_module("tests.handbook.__main__")
+    importlib.import_module("massgen.servers.planning")  # of which a page is generated: each fork would load mcp, 1.4 s
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
     gc.disable()  # a fork's life is short
