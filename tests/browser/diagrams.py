@@ -49,6 +49,20 @@ COVERED = """svg => {
 """Whether a label of the drawing on the page covers another."""
 
 
+USED = """svg => {
+  document.body.innerHTML = svg
+  const drawn = document.body.firstElementChild
+  const style = drawn.querySelector("style")
+  const rules = [...style.sheet.cssRules].filter(each => each.selectorText && drawn.parentNode.querySelector(each.selectorText))
+  style.textContent = rules.map(each => each.cssText).join("")
+  for (const each of drawn.querySelectorAll("defs > [id]"))
+    if (!drawn.outerHTML.includes(`#${each.id})`) && !drawn.outerHTML.includes(`"#${each.id}"`)) each.remove()
+  for (const each of drawn.querySelectorAll("defs:empty")) each.remove()
+  return drawn.outerHTML
+}"""
+"""A drawing without the rules, marks and symbols that mermaid puts in each and nothing of this one uses: most of its bytes."""
+
+
 def diagrams(folder: Path = ROOT / "handbook") -> dict[str, Fence]:
     """Name of the drawing -> its fence, of every diagram of the handbook."""
     found = [fence for page in sorted(folder.rglob("*.md")) for fence in fences(page)]
@@ -73,7 +87,8 @@ def draw(page: Page, sources: Mapping[str, str]) -> dict[str, str]:
     if page.evaluate("window.mermaid === undefined"):
         _equip(page)
     render = "async ([id, text]) => (await mermaid.render(id, text)).svg"
-    return {name: in_page_colours(page.evaluate(render, [f"d{name}", source])) for name, source in sources.items()}
+    drawn = {name: page.evaluate(render, [f"d{name}", source]) for name, source in sources.items()}
+    return {name: in_page_colours(page.evaluate(USED, svg)) for name, svg in drawn.items()}
 
 
 def _equip(page: Page) -> None:
