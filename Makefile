@@ -19,7 +19,7 @@ test: .venv/dev $(PACKAGES)  ## every test, with coverage
 	$(BIN)/coverage report --fail-under=100 --include="$(WHOLLY_TESTED)"
 
 check: .venv/dev  ## the whole bar: what CI runs
-	$(MAKE) --no-print-directory --jobs=2 types static
+	$(MAKE) --no-print-directory --jobs=3 types static $(ALSO)
 	$(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -q -n auto -m install tests/test_install_lines.py
 
