@@ -56,8 +56,17 @@ def problems(file: Path) -> Sequence[Problem]:
 
 def nameless(problem: Problem) -> bool:
     """Whether a problem says neither what to do instead nor who has what is missing."""
-    told = ("the public MassGen's: ", "those that have: ", "beside functions. ", "in the API that ", "is not allowed; ")
-    return not any(each in problem.message for each in told)
+    return not any(each in problem.message for each in _REMEDIES)
+
+
+_REMEDIES = (
+    "the public MassGen's: ",
+    "those that have: ",
+    "beside functions. ",
+    "in the API that ",
+    "is not allowed; ",
+    "; of a server's tools the name is ",
+)
 
 
 def files(folder: Path) -> list[Path]:

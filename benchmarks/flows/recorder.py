@@ -13,7 +13,7 @@ CALLS: list[dict[str, Any]] = []
 
 
 class Recorder(HttpPool):
-    """A pool that notes every call: put in the place of `massgen.app.HttpPool`, all calls of a run pass through it."""
+    """A pool that notes every call: put in the place of `massgen.conversation.HttpPool`, all calls of a run pass through it."""
 
     def request(self, *request: Any) -> AbstractAsyncContextManager[Any]:
         return self._noted(super().request(*request), request[3])

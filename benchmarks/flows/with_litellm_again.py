@@ -12,12 +12,12 @@ from recorder import CALLS, Recorder
 from with_litellm import litellm
 from with_ours import team
 
-from massgen import app
+from massgen import app, conversation
 
 
 async def note(job: dict[str, Any]) -> list[dict[str, Any]]:
     """The bodies of the calls of one run."""
-    app.HttpPool = Recorder
+    conversation.HttpPool = Recorder
     with tempfile.TemporaryDirectory() as home:
         await app.arun(QUESTION, team({**job, "type": "chatcompletion"}, job["agents"]), session_dir=Path(home))
     return [call["body"] for call in CALLS]

@@ -12,12 +12,12 @@ from pathlib import Path
 from harness import QUESTION
 from recorder import CALLS, Recorder
 
-from massgen import app
+from massgen import app, conversation
 
 
 def main() -> None:
     job = json.loads(sys.argv[1])
-    app.HttpPool = Recorder
+    conversation.HttpPool = Recorder
     team = {"agents": [{"backend": {"type": "local"}} for _ in range(job["agents"])]}
     result = asyncio.run(app.arun(QUESTION, team, session_dir=Path(job["home"])))
     assert result.exit_code == 0, result
