@@ -49,8 +49,8 @@ async def arun(
     """Ask a team of agents one question and return what came of it.
 
     `config` is a file, a mapping of the same shape, or None for the user's own configuration, else the embedded model's
-    team; `profile` is one of its profiles, or of the file that a session is from. `context` are files of text, which become part of the question, and images,
-    which go with it as `media` does. The session is kept in a new folder under `session_dir`.
+    team; `profile` is one of its profiles, or of the file that a session is from. `context` are files of text, which become
+    part of the question, and images, which go with it as `media` does. The session is kept in a new folder under `session_dir`.
     `session` names one to go on with instead: an id, the only id that begins so, a name, a path, or an empty text for the latest.
     What was asked and answered in it is told to the agents; without `config` it goes on with its own. A run of it that came
     to no answer is finished first, without a `question` it is all that is done.

@@ -124,9 +124,8 @@ def scanned(data: bytes, path: Path) -> Facts:
             try:
                 kind, _, after = _seen(data, at, len(kinds) + 1, path)
             except LogError:
-                _check_text(
-                    data, data.index(b"\n", at) + 1, path
-                )  # what is no text may have swallowed the end before it
+                # what is no text may have swallowed the end before it, and is told first
+                _check_text(data, data.index(b"\n", at) + 1, path)
                 raise
             kinds.append(kind)
             starts.append(at := after)
