@@ -103,6 +103,15 @@ def test_what_a_provider_refuses_is_said_otherwise(given: dict[str, Any], become
         ({"$ref": "#/$defs/In", "$defs": {"In": {"oneOf": [{"properties": {"a": TEXT}}]}}}, {"a": TEXT}, None),
         ({"$ref": "#", "anyOf": [{"$ref": "#"}, {"$ref": "#"}], "properties": {"a": TEXT}}, {"a": TEXT}, None),
         ({"allOf": [{"properties": {"a": PATHS}}], "properties": {"a": TEXT}, "not": {"required": ["a"]}}, {"a": TEXT}, None),
+        ({"anyOf": [True, {"required": ["a"], "properties": {"a": TEXT}}]}, {"a": TEXT}, None),
+        ({"anyOf": [False, {"required": ["a"], "properties": {"a": TEXT}}]}, {"a": TEXT}, ["a"]),
+        ({"anyOf": [*([{"required": ["a"], "properties": {"a": TEXT}}] * 200), {}]}, {"a": TEXT}, None),
+        (
+            {"anyOf": [{"allOf": [{"$ref": "#/$defs/d"}], "properties": {"a": TEXT}}, {"$ref": "#/$defs/d"}],
+             "$defs": {"d": {"properties": {"a": PATHS}}}},
+            {"a": {"anyOf": [TEXT, PATHS]}},
+            None,
+        ),
     ],
 )  # fmt: skip
 def test_combinations_at_the_top_leave_all_their_arguments(
@@ -139,7 +148,29 @@ def test_no_sound_schema_is_refused_and_none_changes_twice(schema: Any, defined:
 @given(schemas(DEFINED), schemas(), st.dictionaries(st.sampled_from("abc"), st.sampled_from(["a", []])))
 def test_what_a_schema_allowed_it_still_allows(schema: Any, defined: Any, value: dict[str, Any]) -> None:
     whole = {**as_object(schema), "$defs": {"d": defined}}
-    assert allows(accepted(whole), value) or not allows(whole, value)
+    meant = {**as_object(exclusive(schema, defined)), "$defs": {"d": exclusive(defined)}}
+    assert allows(accepted(whole), value) or not allows(meant, value)
+
+
+def exclusive(schema: Any, defined: Any = True) -> Any:
+    """`schema` where what an alternative does not name is not to be given with it, but with those that name it."""
+    if not isinstance(schema, dict):
+        return schema
+    said = cast("dict[str, Any]", schema)
+    both = {key: [exclusive(each, defined) for each in said[key]] for key in ("anyOf", "allOf") if key in said}
+    if "anyOf" in both:
+        every = [named(each, defined) for each in said["anyOf"]]
+        without = [dict.fromkeys(set[str]().union(*every) - own, False) for own in every]
+        both["anyOf"] = [{"allOf": [each, {"properties": no}]} for each, no in zip(both["anyOf"], without, strict=True)]
+    return {**said, **both}
+
+
+def named(schema: Any, defined: Any) -> set[str]:
+    if not isinstance(schema, dict):
+        return set()
+    said = cast("dict[str, Any]", schema)
+    inner = [*said.get("anyOf", []), *said.get("allOf", []), *([defined] if "$ref" in said else [])]
+    return {*said.get("properties", {})}.union(*(named(each, True) for each in inner))
 
 
 def allows(schema: Any, value: Any) -> bool:

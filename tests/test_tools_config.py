@@ -28,7 +28,9 @@ def server(**settings: Any) -> dict[str, Any]:
 
 def team(agent: Mapping[str, Any] | None = None, backend: Mapping[str, Any] | None = None, **top: Any) -> Loaded:
     one = {"id": "ada", "backend": {**BACKEND, **(backend or {})}, **(agent or {})}
-    return parse({"agents": [one, {"id": "bob", "backend": BACKEND}], **top}, {"KEY": "by-name-0123"})
+    return parse(
+        {"agents": [one, {"id": "bob", "backend": BACKEND}], **top}, {"KEY": "by-name-0123", "PLAIN": "by-plain-0123"}
+    )
 
 
 def told(*args: Any, **top: Any) -> list[str]:
@@ -122,6 +124,70 @@ def test_a_header_may_have_a_variable_behind_the_name_of_its_scheme() -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "hidden"),
+    [
+        (["postgresql://me:written-out@localhost/db"], "written-out"),
+        (["--api-key", "written-out"], "written-out"),
+        (["--api-key=written-out"], "written-out"),
+        (["-e", "GITHUB_TOKEN=written-out", "image"], "written-out"),
+        (["-e", "STRIPE_KEY=written-out"], "written-out"),
+        (["--header", "Authorization: Bearer written-out"], "written-out"),
+        (["https://localhost/mcp?key=written-out&page=1"], "written-out"),
+        (["postgresql://me:${PLAIN}@localhost/db"], "by-plain-0123"),
+        (["--header", "Authorization: Bearer ${PLAIN}"], "by-plain-0123"),
+        (["--api-key", "${PLAIN}"], "by-plain-0123"),
+    ],
+)
+def test_a_secret_within_an_argument_or_an_address_is_recorded_by_its_name_or_not_at_all(
+    args: list[str], hidden: str
+) -> None:
+    loaded = team(mcp_servers={"a": server(args=args)})
+    kept = loaded.source["mcp_servers"]["a"]["args"]
+    assert "written-out" not in str(kept)
+    assert kept == ["[redacted]" if "written-out" in each else each for each in args]
+    assert redactor(loaded.secrets)(f"no {hidden} here") == "no [redacted] here"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"],
+        ["--max-tokens", "5000", "--token", "500"],
+        ["--max-tokens=50000", "--sort-key=name", "keys:all"],
+        ["https://localhost:8000/mcp?page=1", "git@localhost:me/notes.git"],
+    ],
+)
+def test_an_argument_that_is_no_secret_is_recorded_as_it_is(args: list[str]) -> None:
+    loaded = team(mcp_servers={"a": server(args=args)})
+    assert loaded.source["mcp_servers"]["a"]["args"] == args
+    assert not loaded.secrets
+
+
+def test_a_password_in_an_address_is_recorded_nowhere() -> None:
+    loaded = team(
+        {"backend": {"type": "chatcompletion", "model": "m", "base_url": "http://me:written-out-1@localhost/v1"}},
+        mcp_servers={"a": {"url": "http://me:written-out-2@localhost/mcp"}},
+    )
+    assert loaded.source["agents"][0]["backend"]["base_url"] == "[redacted]"
+    assert loaded.source["mcp_servers"]["a"]["url"] == "[redacted]"
+    assert redactor(loaded.secrets)("written-out-1, written-out-2") == "[redacted], [redacted]"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"url": "http://localhost:1/mcp", "env": {"K": "${KEY}"}}, "env"),
+        ({"type": "streamable-http", "url": "http://localhost:1/mcp", "args": ["x"]}, "args"),
+        ({"command": "x", "headers": {"K": "${KEY}"}}, "headers"),
+        ({"type": "stdio", "command": "x", "url": "http://localhost:1/mcp"}, "url"),
+    ],
+)
+def test_what_would_not_reach_a_server_is_refused(given: dict[str, Any], problem: str) -> None:
+    (only,) = told(mcp_servers={"a": given})
+    assert only.startswith(f"config: mcp_servers.a.{problem}: has no effect here: ")
+
+
+@pytest.mark.parametrize(
     ("path", "is_secret"),
     [
         (("mcp_servers", "env", "command"), False),
@@ -140,7 +206,8 @@ def test_what_users_and_servers_call_something_makes_no_secret(path: tuple[str |
 
 
 def test_a_wrong_value_of_a_variable_is_not_shown() -> None:
-    problems = told(mcp_servers={"a": server(env={"A": {"deep": "written-out-1"}}, headers={"X": ["written-out-2"]})})
+    there = {"url": "http://localhost:1/mcp", "headers": {"X": ["written-out-2"]}}
+    problems = told(mcp_servers={"a": server(env={"A": {"deep": "written-out-1"}}), "b": there})
     assert len(problems) == 2
     assert "written-out" not in "".join(problems)
 

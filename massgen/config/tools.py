@@ -246,3 +246,15 @@ def _out_of_place(given: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     args = given.get("args")
     if isinstance(args, list) and "workspace" not in given and "{workspace}" in str(cast("list[Any]", args)):
         yield ("workspace",), "missing; `{workspace}` in `args` stands for a folder where it is true"
+    match given.get("type"), bool(given.get("command")), bool(given.get("url")):
+        case ("streamable-http", _, True) | (None, False, True):
+            yield from _unused(given, ("command", "args", "env", "cwd"), "`url` is a server that runs already")
+        case ("stdio", True, _) | (None, True, False):
+            yield from _unused(given, ("url", "headers"), "`command` is a program that massgen starts")
+        case _:
+            pass
+
+
+def _unused(given: Mapping[str, Any], keys: Sequence[str], why: str) -> Iterator[tuple[Path, str]]:
+    """What would reach nobody, and might be the key that a server is missing."""
+    yield from (((key,), f"has no effect here: {why}; leave it out") for key in keys if given.get(key))

@@ -21,6 +21,13 @@ _SWITCH = re.compile(r"true|false|yes|no|on|off|\d{1,5}", re.IGNORECASE)
 _HARMLESS = re.compile(r"[~./].*|[A-Za-z_-]+|[\d.:,-]+|https?://[^@?]*")
 """A variable of a server that is a path, a word, a number or a plain address is no secret. It is not recorded, but it may
 stand in what agents and tools say."""
+_WITHIN = re.compile(
+    r"://[^\s/:@]*:([^\s/@]+)@"
+    r"|(?:(?:api|access|auth|secret|private)[_-]?key|_key|[?&]key|token|secret|passw(?:or)?d|pwd|authorization)"
+    r"\s*[=:]\s*(?:(?:bearer|basic|token) )?([^\s&]+)",
+    re.IGNORECASE,
+)
+"""The secrets in an address or an argument: a password before the host, a parameter, a variable, a header."""
 
 
 @dataclass(slots=True)
@@ -33,22 +40,23 @@ class Values:
     unset: list[tuple[Where, str]] = field(default_factory=list[tuple[Where, str]])
     """Problems too, but not of a profile that was not chosen: its variables are set where it is."""
 
-    def plain(self, node: Node, path: Where) -> Any:
+    def plain(self, node: Node, path: Where, before: Any = None) -> Any:
         match node.value:
             case dict():
                 return {key: self.plain(item, (*path, key)) for key, item in node.mapping.items()}
             case list():
-                return [self.plain(item, (*path, place)) for place, item in enumerate(node.items)]
+                return [self.plain(item, (*path, place), before) for place, before, item in _items(node)]
             case str() as text:
-                return self._expanded(text, path)
+                return self._expanded(text, path, before)
             case value if _fits_json(value):
                 return value
             case value:
                 self.problems.append((path, f"{short(value)} is not text, a usual number, true, false or null"))
                 return None
 
-    def _expanded(self, text: str, path: Where) -> str:
+    def _expanded(self, text: str, path: Where, before: Any) -> str:
         expanded = _VARIABLE.sub(lambda found: self._variable(found[1], path), text)
+        self.secrets.update(_within(expanded, path, before))
         if expanded and secret(path):
             self.secrets.update(_secrets(expanded, path))
         return expanded
@@ -71,17 +79,40 @@ def _secrets(value: str, path: Where) -> Iterator[str]:
         yield value.rpartition(" ")[2]  # of `Bearer ...`, a server that complains may repeat the half
 
 
-def source(node: Node, path: Where = ()) -> Any:
+def _within(text: str, path: Where, before: Any) -> Iterator[str]:
+    """The secrets in `text` if it is an address or an argument; `before` is the argument before it, e.g. `--api-key`."""
+    match path:
+        case (*_, "url" | "base_url") | (*_, "args", int()):
+            found = [match[1] or match[2] for match in _WITHIN.finditer(text)]
+            named = isinstance(before, str) and before.startswith("-") and secret((before,))
+            yield from (each for each in [*found, *([text] if named else ())] if not _SWITCH.fullmatch(each))
+        case _:
+            pass
+
+
+def source(node: Node, path: Where = (), before: Any = None) -> Any:
     """Plain data as it was written, with secrets that were written out replaced."""
     match node.value:
         case dict():
             return {key: source(item, (*path, key)) for key, item in node.mapping.items()}
         case list():
-            return [source(item, (*path, place)) for place, item in enumerate(node.items)]
-        case str() as text if secret(path) and not (_BY_NAME.fullmatch(text) or _switches(text, path)):
+            return [source(item, (*path, place), before) for place, before, item in _items(node)]
+        case str() as text if _written_out(text, path, before):
             return REDACTED
         case value:
             return value
+
+
+def _items(node: Node) -> Iterator[tuple[int, Any, Node]]:
+    """The items of a list, each with its place and the value before it."""
+    values = [None, *(item.value for item in node.items)]
+    return ((place, values[place], item) for place, item in enumerate(node.items))
+
+
+def _written_out(text: str, path: Where, before: Any) -> bool:
+    if secret(path):
+        return not (_BY_NAME.fullmatch(text) or _switches(text, path))
+    return any(not _BY_NAME.fullmatch(each) for each in _within(text, path, before))
 
 
 def _switches(text: str, path: Where) -> bool:

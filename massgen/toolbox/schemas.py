@@ -1,11 +1,12 @@
 """Tools' schemas as servers give them, and as every provider takes them.
 
 One schema that a provider refuses costs the whole request, and so the agent: what can be said in other words is, and what is
-broken costs that tool alone. A schema may lose a rule by that, never gain one: servers check what they are given.
+broken costs that tool alone. A schema may lose a rule by that, never gain one: servers check what they are given. But of an
+argument that only some alternatives name, what those say counts.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard, cast
 
 Schema: TypeAlias = Mapping[str, Any]
@@ -77,7 +78,7 @@ def accepted(schema: Any) -> Any:
     """`schema` in words that every provider takes; if it is broken, it still is."""
     if not _is(schema):
         return schema
-    flat = _flat(schema, schema, set())
+    flat = _flat(schema, schema, {})
     kind = "object" if "object" in _listed(flat.get("type") or "object") else flat["type"]
     return _tidied({**flat, "properties": flat.get("properties") or {}, "type": kind}, flat)
 
@@ -125,23 +126,31 @@ def _with_names(schema: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _flat(root: Schema, schema: Schema, seen: set[str], way: int = 0) -> dict[str, Any]:
+def _flat(root: Schema, schema: Schema, seen: dict[str, Schema], way: int = 0) -> dict[str, Any]:
     """`schema` with the arguments that stand in its combinations and references: what is in any of them may be given. No
-    reference is followed twice, as one may lead to itself."""
+    reference is followed twice: what it leads to is `seen`, which is nothing yet where it leads to itself."""
     own = {key: each for key, each in schema.items() if key not in _NOT_AT_THE_TOP}
     if way > _MAX_WAY:
         return own
     reference = str(schema.get("$ref"))
-    led = None if reference in seen else _led(root, reference)
-    seen.add(reference)
-    all_of, any_of, one_of = (_listed(schema.get(key))[:_MAX_BRANCHES] for key in ("allOf", "anyOf", "oneOf"))
-    for branches in ([led], *([each] for each in all_of), any_of, one_of):
-        flat = [_flat(root, each, seen, way + 1) for each in branches if _is(each)]
+    if reference not in seen and _is(led := _led(root, reference)):
+        seen[reference] = {}
+        seen[reference] = _flat(root, led, seen, way + 1)
+    all_of, any_of, one_of = (_branches(root, schema.get(key), seen, way) for key in ("allOf", "anyOf", "oneOf"))
+    led_to = [seen[reference]] if reference in seen else []
+    for flat in (led_to, *([each] for each in all_of), any_of, one_of):
         if flat and _is(properties := own.get("properties") or {}):
             own["properties"] = {**_together(flat), **properties}
             needed = set[str].intersection(*({*_names(each.get("required"))} for each in flat))
             own["required"] = [*_names(own.get("required")), *sorted(needed)]
     return own
+
+
+def _branches(root: Schema, every: Any, seen: dict[str, Schema], way: int) -> Sequence[Schema]:
+    """Those that a value can fit, flat; one that any value fits is an empty one, and so are those that are too many."""
+    first, more = _listed(every)[:_MAX_BRANCHES], _listed(every)[_MAX_BRANCHES:]
+    flat = [_flat(root, each, seen, way + 1) if _is(each) else {} for each in first if each is True or _is(each)]
+    return [*flat, {}] if more else flat
 
 
 def _together(every: Iterable[Schema]) -> dict[str, Any]:
