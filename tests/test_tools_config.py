@@ -173,6 +173,13 @@ def test_a_password_in_an_address_is_recorded_nowhere() -> None:
     assert redactor(loaded.secrets)("written-out-1, written-out-2") == "[redacted], [redacted]"
 
 
+def test_an_address_that_is_none_is_told_without_its_password_however_long() -> None:
+    url = f"postgresql://administrator:{'written-out' * 9}@localhost/db"
+    problems = [*told({}, {"base_url": url}), *told(mcp_servers={"a": {"url": url}})]
+    assert len(problems) == 2
+    assert all("'postgresql://...@localhost/db' is no address" in each for each in problems)
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

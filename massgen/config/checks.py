@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 from massgen import builtins
 from massgen.config import MAX_AGENTS, MAX_ROLES, BackendConfig, BackendType, Where
 from massgen.config.limit_rules import entries, limit_conflicts
-from massgen.config.tools import meant, server_conflicts, tool_prefix
+from massgen.config.tools import meant, no_address, server_conflicts, tool_prefix
 from massgen.prompts import ROLES
 
 MAX_UNKNOWN = 20
@@ -157,8 +157,8 @@ def _list(value: Any) -> list[Any]:
 
 def _gaps(kind: str, backend: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     url = backend.get("base_url", "")
-    if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
-        yield ("base_url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/v1"
+    if why := no_address(url, "http://localhost:8000/v1"):
+        yield ("base_url",), why
     yield from _recorded(kind, backend)
     if backend.keys() - BackendConfig.model_fields.keys():
         return  # what seems missing is probably there, misspelt

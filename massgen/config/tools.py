@@ -217,14 +217,22 @@ def _list_conflicts(every: list[Any]) -> Iterator[tuple[Path, str]]:
                 pass
 
 
+def no_address(url: Any, like: str) -> str:
+    """Why `url` is no address of a server, without the name and password that may stand in it; empty if it is one, or no text."""
+    if not isinstance(url, str) or not url or re.match(r"https?://[^/\s]+\S*$", url):
+        return ""
+    shown = re.sub(r"//.*@", "//...@", url)[:60]  # cut first, half a password would be left, which nobody knows for one
+    return f"{shown!r} is no address; one looks like {like}"
+
+
 def _gaps(server: Any) -> Iterator[tuple[Path, str]]:
     if not isinstance(server, Mapping):
         return
     given = cast("Mapping[str, Any]", server)
     kind, url = given.get("type"), given.get("url")
     yield from _out_of_place(given)
-    if isinstance(url, str) and url and not re.match(r"https?://[^/\s]+\S*$", url):
-        yield ("url",), f"{url[:60]!r} is no address; one looks like http://localhost:8000/mcp"
+    if why := no_address(url, "http://localhost:8000/mcp"):
+        yield ("url",), why
     if given.keys() - McpServer.model_fields.keys():
         return  # what seems missing is probably there, misspelt
     match kind, bool(given.get("command")), bool(url):
