@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from tests.browser.reading import WIDTHS, Scheme, reading
 from tests.browser.site import Site, source
@@ -76,8 +76,16 @@ def test_a_cast_plays_when_asked_in_the_place_of_its_still(browser: Browser, sit
         page, screen = reader.page, reader.page.locator(".cast__screen:visible")
         assert "voted for" in screen.inner_text()
         assert not [path for path in site.sent if "asciinema" in path]
-        before = screen.evaluate(SIZE)
+        before, styles = screen.evaluate(SIZE), list[Route]()
+
+        def hold(style: Route) -> None:
+            styles.append(style)
+
+        page.route("**/asciinema-player.css", hold)
         screen.get_by_role("button", name="Play").click()
+        page.wait_for_function("window.AsciinemaPlayer")
+        assert page.locator(".ap-player").count() == 0, "it is drawn once its style is there"
+        styles[0].continue_()
         page.wait_for_selector(".cast__screen:visible .ap-player")
         page.wait_for_function("document.querySelector('.ap-term')?.innerText.includes('massgen')")
         assert screen.evaluate(SIZE) == before

@@ -36,13 +36,14 @@ for (const pre of document.querySelectorAll(".md-typeset .highlight > pre, .md-t
   pre.parentElement.append(button)
 }
 
-// The player of a cast loads when it is asked for.
-const player = base => new Promise((done, failed) => {
-  if (window.AsciinemaPlayer) return done()
-  const style = make("link", { rel: "stylesheet", href: `${base}asciinema-player.css` })
-  const script = make("script", { src: `${base}asciinema-player.min.js`, onload: done, onerror: failed })
-  document.head.append(style, script)
+// The player of a cast loads when it is asked for; without its style it would be as large as it likes.
+const loaded = (kind, what) => new Promise((onload, onerror) => {
+  document.head.append(make(kind, { ...what, onload, onerror }))
 })
+const player = async base => window.AsciinemaPlayer || Promise.all([
+  loaded("link", { rel: "stylesheet", href: `${base}asciinema-player.css` }),
+  loaded("script", { src: `${base}asciinema-player.min.js` }),
+])
 for (const screen of document.querySelectorAll(".cast__screen")) {
   screen.querySelector("button").addEventListener("click", async () => {
     await player(screen.dataset.player)
