@@ -29,7 +29,9 @@ ROOT = Path(__file__).parent.parent
 
 
 END = b"\x1b[?2026l"
-"""Ends an update that a terminal shows at once."""
+"""Ends an update that a terminal shows at once, however many reads it takes."""
+BEGUN = re.compile(rb"\x1b(?:\[\?2026h|[^a-zA-Z]*\Z)")
+"""The start of such an update, or what may become one."""
 HOSTILE = (
     "\x1b[2J\x1b[1;1Hhome \x1b]0;owned\x07 \x9b31mC1 \u202egnp.exe\u202c \u2066isolated\u2069 \x1b[?1049h\x1b[?7h\x0e bell\x07 "
     "日本語の文字が続きます。 שלום עולם، مرحبا بالعالم e\u0301\u0323 \U0001f468\u200d\U0001f469\u200d\U0001f467\U0001f44d\U0001f3fd end"
@@ -52,6 +54,8 @@ class Person:
         self._reader = pyte.ByteStream(self.screen)
         self.master, self.tty = os.openpty()
         self.raw = b""
+        self._held = b""
+        """The update that has begun to arrive."""
         self.seen: list[str] = []
         """The screen after each update."""
         self.resize(columns)
@@ -85,13 +89,16 @@ class Person:
     def _read(self, patience: float) -> bool:
         if not select.select([self.master], [], [], patience)[0]:
             return False
-        data = os.read(self.master, 65536)
+        data = os.read(self.master, 256)  # less than a frame, as a slow line brings it
         self.raw += data
-        *updates, rest = data.split(END)
+        *updates, rest = (self._held + data).split(END)
         for update in updates:
             self._reader.feed(update + END)
             self.seen.append(self.text)
-        self._reader.feed(rest)
+        held = BEGUN.search(rest)
+        start = held.start() if held else len(rest)
+        self._reader.feed(rest[:start])
+        self._held = rest[start:]
         return True
 
     def leave(self) -> None:
@@ -188,8 +195,7 @@ def test_the_view_follows_the_terminal_to_twenty_columns_and_back(person: Person
 
 def test_ten_agents_are_a_row_each(person: Person) -> None:
     with play(person.tty, 10) as program:
-        screen = person.sees("considering the evidence")
-        assert "● judy  thinking 2 s                     120 tokens  considering the evidence" in screen
+        person.sees("● judy  thinking 2 s                     120 tokens  considering the evidence")
         finish(program)
 
 
