@@ -61,6 +61,11 @@ async def test_every_command_has_help(name: str) -> None:
         assert ran.out.startswith(f"Usage: massgen {name}".rstrip())
 
 
+async def test_the_help_names_every_other_command() -> None:
+    named = " ".join((await massgen("--help")).out.split()).partition("Other commands: massgen ")[2].partition(".")[0]
+    assert sorted(named.split(", ")) == sorted(COMMANDS)
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == Exit.ANSWER
     assert capsys.readouterr().out == f"massgen {__version__}\n"

@@ -44,11 +44,11 @@ Exit codes: 0 answer; 1 no answer; 2 usage, configuration, session or model file
 def command(**given: Any) -> int:
     """A team of language-model agents answers QUESTION together.
 
-    Without QUESTION, or with -, it is read from stdin. The final answer alone goes to stdout. Without --config or --model
-    the team is that of your own configuration (massgen init writes it). Without that, and without any provider's key in the
-    environment, it runs on a small model embedded in massgen.
+    Without QUESTION on a terminal you talk with the team; elsewhere, or with -, it is read from stdin. The final answer
+    alone goes to stdout. Without --config or --model the team is that of your own configuration (massgen init writes it).
+    Without that, and without any provider's key in the environment, it runs on a small model embedded in massgen.
 
-    Other commands: massgen sessions, replay, verify, init, config, examples, limits, models, completion.
+    Other commands: massgen sessions, replay, verify, plan, mcp, init, config, examples, limits, models, completion.
     """
     asking = _Asking(Options(**given))
     try:
