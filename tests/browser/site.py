@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Site:
 
     address: str = ""
     sent: dict[str, int] = field(default_factory=dict[str, int])
+    stalls: dict[str, str] = field(default_factory=dict[str, str])
+    """Path -> text before which its page stops coming for half a second."""
 
     def url(self, page: str) -> str:
         return f"{self.address}/{page.lstrip('/')}"
@@ -66,20 +69,25 @@ def serving(folder: Path, more: Mapping[str, str] | None = None) -> Generator[Si
             path = path / "index.html" if path.is_dir() else path
             if html := (more or {}).get(self.path):
                 self._send("text/html", gzip.compress(html.encode()))
+            elif before := site.stalls.get(self.path):
+                self._send("text/html", *path.read_bytes().partition(before.encode()), encoding="identity")
             elif path.is_file():
                 self._send(guess_type(path)[0] or "application/octet-stream", _compressed(path))
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)
 
-        def _send(self, kind: str, body: bytes) -> None:
-            site.sent[self.path] = len(body)
+        def _send(self, kind: str, body: bytes, *more: bytes, encoding: str = "gzip") -> None:
+            site.sent[self.path] = size = len(body) + sum(map(len, more))
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Encoding", "gzip")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Encoding", encoding)
+            self.send_header("Content-Length", str(size))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
             self.wfile.write(body)
+            if more:
+                time.sleep(0.5)
+                self.wfile.write(b"".join(more))
 
         def log_message(self, format: str, *args: object) -> None:
             pass

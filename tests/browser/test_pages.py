@@ -37,6 +37,13 @@ def test_nothing_moves_while_a_page_loads(visits: dict[str, Visit]) -> None:
     assert those(visits, lambda visit: any(visit.shifted.values()) and visit.shifted) == {}
 
 
+def test_nothing_moves_either_where_a_page_stops_coming_in_the_middle_of_a_table(browser: Browser, built: Path) -> None:
+    with serving(built) as slow:
+        slow.stalls["/reference/facts/"] = "<td><code>config</code></td>"
+        with reading(browser, slow, "reference/facts/") as reader:
+            assert reader.page.evaluate("window.shifted") == 0
+
+
 def test_no_page_is_wider_than_its_window(visits: dict[str, Visit]) -> None:
     assert those(visits, lambda visit: any(visit.wider.values()) and visit.wider) == {}
 

@@ -128,6 +128,17 @@ def test_who_goes_by_keyboard_sees_where_they_are(browser: Browser, site: Site, 
     assert [what for what, seen in steps.items() if not seen] == []
 
 
+def test_a_wide_table_can_be_reached_by_keyboard_as_soon_as_it_is_there(browser: Browser, site: Site) -> None:
+    wide = "[...document.querySelectorAll('.table')].filter(each => each.scrollWidth > each.clientWidth)"
+    with reading(browser, site, width=375) as reader:
+        reader.page.add_init_script(
+            f"addEventListener('DOMContentLoaded', () => {{ window.early = {wide}.map(each => each.tabIndex) }})"
+        )
+        reader.open("reference/planning-tools/")
+        reached = set(reader.page.evaluate("window.early"))
+    assert reached == {0}
+
+
 def test_the_first_step_by_keyboard_leads_past_the_navigation(browser: Browser, site: Site) -> None:
     with reading(browser, site, "reference/configuration/") as reader:
         reader.page.keyboard.press("Tab")

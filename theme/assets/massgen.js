@@ -9,13 +9,15 @@ const make = (tag, attributes, ...children) => {
 
 // The dialog's name; and what can be scrolled sideways can be reached by keyboard.
 document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
-const reachable = new ResizeObserver(entries => {
-  for (const { target } of entries) {
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0
-    else target.removeAttribute("tabindex")
-  }
+const reach = each => {
+  if (each.scrollWidth > each.clientWidth) each.tabIndex = 0
+  else each.removeAttribute("tabindex")
+}
+const resized = new ResizeObserver(entries => entries.forEach(({ target }) => reach(target)))
+const wide = () => document.querySelectorAll(".table, .drawing, .md-typeset pre, .md-typeset pre > code").forEach(each => {
+  reach(each) // the observer would only tell with the next frame
+  resized.observe(each)
 })
-const wide = () => document.querySelectorAll(".table, .drawing, .md-typeset pre, .md-typeset pre > code").forEach(each => reachable.observe(each))
 addEventListener("load", wide)
 wide()
 
