@@ -70,14 +70,16 @@ def serving(folder: Path, more: Mapping[str, str] | None = None) -> Generator[Si
             if html := (more or {}).get(self.path):
                 self._send("text/html", gzip.compress(html.encode()))
             elif before := site.stalls.get(self.path):
-                self._send("text/html", *path.read_bytes().partition(before.encode()), encoding="identity")
+                html = path.read_bytes()
+                cut = html.index(before.encode())
+                self._send("text/html", html[:cut], html[cut:], encoding="identity")
             elif path.is_file():
                 self._send(guess_type(path)[0] or "application/octet-stream", _compressed(path))
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)
 
-        def _send(self, kind: str, body: bytes, *more: bytes, encoding: str = "gzip") -> None:
-            site.sent[self.path] = size = len(body) + sum(map(len, more))
+        def _send(self, kind: str, body: bytes, later: bytes = b"", encoding: str = "gzip") -> None:
+            site.sent[self.path] = size = len(body) + len(later)
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Encoding", encoding)
@@ -85,9 +87,9 @@ def serving(folder: Path, more: Mapping[str, str] | None = None) -> Generator[Si
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
             self.wfile.write(body)
-            if more:
+            if later:
                 time.sleep(0.5)
-                self.wfile.write(b"".join(more))
+                self.wfile.write(later)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
