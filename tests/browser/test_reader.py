@@ -84,6 +84,7 @@ def test_a_cast_plays_when_asked_in_the_place_of_its_still(browser: Browser, sit
         page.route("**/asciinema-player.css", hold)
         screen.get_by_role("button", name="Play").click()
         page.wait_for_function("window.AsciinemaPlayer")
+        screen.get_by_role("button", name="Play").click()
         assert page.locator(".ap-player").count() == 0, "it is drawn once its style is there"
         styles[0].continue_()
         page.wait_for_selector(".cast__screen:visible .ap-player")

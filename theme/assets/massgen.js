@@ -42,13 +42,19 @@ for (const pre of document.querySelectorAll(".md-typeset .highlight > pre, .md-t
 const loaded = (kind, what) => new Promise((onload, onerror) => {
   document.head.append(make(kind, { ...what, onload, onerror }))
 })
-const player = async base => window.AsciinemaPlayer || Promise.all([
+let loading
+const player = base => loading ??= Promise.all([
   loaded("link", { rel: "stylesheet", href: `${base}asciinema-player.css` }),
   loaded("script", { src: `${base}asciinema-player.min.js` }),
-])
+]).catch(error => {
+  loading = null // the next click tries again
+  throw error
+})
 for (const screen of document.querySelectorAll(".cast__screen")) {
-  screen.querySelector("button").addEventListener("click", async () => {
+  const button = screen.querySelector("button")
+  button.addEventListener("click", async () => {
     await player(screen.dataset.player)
+    if (!button.isConnected) return // clicked twice
     const { cast, columns, rows } = screen.dataset
     screen.style.height = `${screen.getBoundingClientRect().height}px`
     screen.replaceChildren()
